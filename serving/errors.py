@@ -1,0 +1,51 @@
+"""Every error that serving raises on purpose; a class exists only where a caller acts on it differently."""
+
+
+class ClarionError(Exception):
+    """Root of the tree: the message says what happened and what to do, and never holds mail, keys or addresses."""
+
+
+class ConfigurationError(ClarionError):
+    """The process cannot start as it is set up; the message names the setting."""
+
+
+class BrokerUnavailable(ClarionError):
+    """No broker answers on the socket; connect again later."""
+
+
+class ProtocolError(ClarionError):
+    """The peer broke the wire protocol; the connection is over."""
+
+    def __init__(self, message: str, *, object_id: int = 0, code: int = 0) -> None:
+        super().__init__(message)
+        self.object_id = object_id
+        self.code = code
+
+
+class Refused(ClarionError):
+    """The broker understood and said no; `reason` is one of the protocol's refusal reasons and nothing was changed."""
+
+    def __init__(self, reason: str, detail: str = "") -> None:
+        super().__init__(f"{reason}: {detail}" if detail else reason)
+        self.reason = reason
+        self.detail = detail
+
+
+class Temporary(ClarionError):
+    """A stage cannot finish now and may later; the notification is retried after `retry_after` seconds (None: backoff)."""
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
+
+
+class Unsealable(ClarionError):
+    """A sealed blob does not open: wrong key, or it was altered."""
+
+
+class ProviderUnknown(ClarionError):
+    """A provider call ended without an answer: the outcome is unknown; ask under the same key, never pay again."""
+
+
+class ProviderRefused(ClarionError):
+    """The payment provider said no; nothing moved."""

@@ -1,0 +1,367 @@
+"""The sentence: which stages there are, how each can end, and where each outcome leads. Nothing else knows the order.
+
+receive → authenticate → analyze → urgent?       → encrypt → pay → deliver → settle → recipient
+                            ↑    → not urgent?   → triage: discard | digest | delay
+                            └──── → model error? → reanalyze (bounded), then fail open
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+
+class Stage(StrEnum):
+    """A place where a notification waits for work; each is served by processes of its own."""
+
+    AUTHENTICATION = "authentication"
+    CLASSIFICATION = "classification"
+    REANALYSIS = "reanalysis"
+    TRIAGE = "triage"
+    DIGEST = "digest"
+    ENCRYPTION = "encryption"
+    PAYMENT = "payment"
+    DELIVERY = "delivery"
+    SETTLEMENT = "settlement"
+
+
+class End(StrEnum):
+    """A state from which a notification never moves again."""
+
+    DELIVERED = "delivered"
+    DISCARDED = "discarded"
+    REJECTED = "rejected"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True)
+class Parked:
+    """Nobody works on it until someone wakes it, or until its time is over; then it waits at `stage`."""
+
+    stage: Stage
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """Not urgent: it waits for its time, then for work at `stage`."""
+
+    stage: Stage
+
+
+Destination = Stage | End | Parked | Deferred
+
+# --- values that outcomes carry -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Increment:
+    """One history counter's growth. `key` is 32 octets, an HMAC; `at` is seconds since the epoch; `link` 0 for none."""
+
+    key: bytes
+    count: int
+    at: float
+    link: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What a mail adds to the history now (`seen`), and what its recipient's reaction would add later (`reaction`)."""
+
+    seen: tuple[Increment, ...]
+    reaction: tuple[bytes, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The classifier's word. `score` is a calibrated probability of "urgent"; `bound` the certified share of urgent
+    mail at or below the discard threshold, None while there is no certificate; `may_discard` is true only below it."""
+
+    label: Literal["urgent", "not_urgent"]
+    score: float
+    bound: float | None
+    may_discard: bool
+    model_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sealed:
+    """A mail that only its recipient can read, itself sealed for the delivery stage. Made by `encryption` alone."""
+
+    body: bytes
+    method: Literal["openpgp", "smime"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenByPolicy:
+    """A mail that travels open because a written policy says so (`policy` says whose). Made by `encryption` alone."""
+
+    body: bytes
+    policy: Literal["recipient", "sender"]
+
+
+Envelope = Sealed | OpenByPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Money set aside for one notification, in minor units. Made by `payment` alone."""
+
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """The receiver's own words: it has the mail."""
+
+    code: int
+    text: str
+    message_id: str
+
+
+# --- outcomes -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """The sender is who the From domain says; `method` tells by what (`api_key`)."""
+
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unverified:
+    """Nothing proves or disproves the sender; it goes to the digest and can never become urgent."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Forged:
+    """The sender claims a domain that is proven not to be its own."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Urgent:
+    prediction: Prediction
+    observation: Observation | None
+
+
+@dataclass(frozen=True, slots=True)
+class NotUrgent:
+    prediction: Prediction
+    observation: Observation | None
+
+
+@dataclass(frozen=True, slots=True)
+class Uncertain:
+    """The score lies in the stated narrow band; look again with more care."""
+
+    prediction: Prediction
+    observation: Observation | None
+
+
+@dataclass(frozen=True, slots=True)
+class Unscored:
+    """The model failed; look again."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailedOpen:
+    """Every bounded attempt failed: deliver at once, charge nobody."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Discarded:
+    """Within the certified bound, and the recipient's wish."""
+
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Digested:
+    """Part of the recipient's next digest, due at `until` (seconds since the epoch)."""
+
+    until: float
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Delayed:
+    """Delivered by itself, free, not before `until` (seconds since the epoch)."""
+
+    until: float
+    rule: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bundled:
+    """Written into the digest `via`; delivered when that digest is."""
+
+    via: int
+
+
+@dataclass(frozen=True, slots=True)
+class Enclosed:
+    """Ready to travel; somebody pays for it."""
+
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class EnclosedFree:
+    """Ready to travel; nobody pays, and `waiver` says why."""
+
+    envelope: Envelope
+    waiver: str
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMissing:
+    """The policy wants it sealed and there is no usable key: held until one is enrolled."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Waived:
+    """Nobody pays; `reason` is the written policy's."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unfunded:
+    """The payer lacks `amount` minor units: parked until somebody pays or `until` (seconds since the epoch) passes."""
+
+    amount: int
+    currency: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Undeliverable:
+    """The receiver refused for good, or the time for trying is over."""
+
+    reply: str
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """The receiver has it and the hold became revenue."""
+
+    amount: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unbilled:
+    """The receiver has it and nobody pays."""
+
+    waiver: str
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """It could not be delivered; whatever was held is the payer's again (`amount` minor units, 0 when none was)."""
+
+    amount: int
+    reply: str
+
+
+Outcome = (
+    Authenticated
+    | Unverified
+    | Forged
+    | Urgent
+    | NotUrgent
+    | Uncertain
+    | Unscored
+    | FailedOpen
+    | Discarded
+    | Digested
+    | Delayed
+    | Bundled
+    | Enclosed
+    | EnclosedFree
+    | KeyMissing
+    | Held
+    | Waived
+    | Unfunded
+    | Sent
+    | Undeliverable
+    | Captured
+    | Unbilled
+    | Returned
+)
+
+# --- the table ------------------------------------------------------------------------------------------------------
+
+TABLE: Mapping[Stage, Mapping[type[Outcome], Destination]] = {
+    Stage.AUTHENTICATION: {
+        Authenticated: Stage.CLASSIFICATION,
+        Unverified: Stage.TRIAGE,
+        Forged: End.REJECTED,
+    },
+    Stage.CLASSIFICATION: {
+        Urgent: Stage.ENCRYPTION,
+        NotUrgent: Stage.TRIAGE,
+        Uncertain: Stage.REANALYSIS,
+        Unscored: Stage.REANALYSIS,
+    },
+    Stage.REANALYSIS: {
+        Urgent: Stage.ENCRYPTION,
+        NotUrgent: Stage.TRIAGE,
+        FailedOpen: Stage.ENCRYPTION,
+    },
+    Stage.TRIAGE: {
+        Discarded: End.DISCARDED,
+        Digested: Deferred(Stage.DIGEST),
+        Delayed: Deferred(Stage.ENCRYPTION),
+    },
+    Stage.DIGEST: {
+        Bundled: Deferred(Stage.DIGEST),
+    },
+    Stage.ENCRYPTION: {
+        Enclosed: Stage.PAYMENT,
+        EnclosedFree: Stage.DELIVERY,
+        KeyMissing: Parked(Stage.ENCRYPTION),
+    },
+    Stage.PAYMENT: {
+        Held: Stage.DELIVERY,
+        Waived: Stage.DELIVERY,
+        Unfunded: Parked(Stage.PAYMENT),
+    },
+    Stage.DELIVERY: {
+        Sent: Stage.SETTLEMENT,
+        Undeliverable: Stage.SETTLEMENT,
+    },
+    Stage.SETTLEMENT: {
+        Captured: End.DELIVERED,
+        Unbilled: End.DELIVERED,
+        Returned: End.DEAD,
+    },
+}
+
+ENTRY = Stage.AUTHENTICATION
+DIGEST_ENTRY = Stage.ENCRYPTION
+
+
+def kind(outcome: type[Outcome]) -> str:
+    """The outcome's name on the wire and in the history, e.g. `enclosed_free`."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in outcome.__name__).lstrip("_")

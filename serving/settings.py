@@ -1,0 +1,49 @@
+"""One `Settings`, read from the environment (prefix `CLARION_`) once, where a process starts."""
+
+from pathlib import Path
+
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """Where things lie and how much they cost. Durations are seconds, money is minor units of `currency`."""
+
+    model_config = SettingsConfigDict(env_prefix="CLARION_", frozen=True)
+
+    home: Path = Path("var")
+    http_port: int = 3000
+    mlflow_port: int = 5000
+    model: str = "models:/clarion@champion"
+
+    smtp_host: str = "127.0.0.1"
+    smtp_port: int = 2525
+    mail_from: str = "clarion@clarion.invalid"
+    delivery_expiry: float = 5 * 86_400.0
+
+    provider_url: str = "http://127.0.0.1:4242"
+    currency: str = "EUR"
+    price: int = 5
+    payment_wait: float = 86_400.0
+
+    digest_interval: float = 86_400.0
+    max_body: int = 25 * 1024 * 1024
+
+    @property
+    def socket(self) -> Path:
+        """The broker's Unix socket."""
+        return self.home / "run" / "broker.sock"
+
+    @property
+    def store(self) -> Path:
+        """The broker's SQLite file; nobody else opens it."""
+        return self.home / "store" / "clarion.sqlite3"
+
+    @property
+    def keys(self) -> Path:
+        """The folder of key files, beside the store and never inside it."""
+        return self.home / "keys"
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's tracking store and registry."""
+        return f"sqlite:///{self.home.resolve() / 'mlflow' / 'mlflow.db'}"
