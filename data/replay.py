@@ -1,0 +1,71 @@
+"""History replayed over a mailbox: the same fold that serving keeps in store rows, here in a dict."""
+
+from collections.abc import Iterable, Iterator, Mapping, Set
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.history import Counter, Increment, acted, features, grow, seen, sent
+from data.schema import Message
+
+_NOTHING = Counter()
+
+
+class History:
+    """Counters that follow a mailbox in order of time."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, Counter] = {}
+        self._mails: dict[str, Message] = {}
+        self._persons: dict[str, str] = {}
+
+    def features(self, message: Message, recipient: str) -> NDArray[np.float32]:
+        """What is known now about this pair; ask before the mail is observed."""
+        return features(message, recipient, self.counters)
+
+    def observe(self, message: Message) -> None:
+        """Count the mail's arrival at everyone it names, and the reaction that it is to the mail it answers."""
+        self._answer(message)
+        for ordinal, recipient in enumerate(message.recipients):
+            self._grow(seen(message, recipient, ordinal, self.counters))
+        if not message.recipients:
+            self._grow(sent(message, self.counters))
+        self._persons[message.sender] = message.sender_id
+        self._mails[message.message_id] = replace(message, body="")
+
+    def react(self, message: Message, recipient: str, at: float) -> None:
+        """Count what the recipient did with the mail at `at`, seconds since the epoch."""
+        self._grow(Increment(key, 1, at) for key in acted(message, recipient))
+
+    def _answer(self, reply: Message) -> None:
+        parent = self._mails.get(reply.in_reply_to or "")
+        recipient = self._whom(parent, reply) if parent else None
+        if parent and recipient:
+            self.react(parent, recipient, reply.date)
+
+    def _whom(self, parent: Message, reply: Message) -> str | None:
+        """The address at which the reply's author received the parent; people answer from other addresses too."""
+        if reply.sender in parent.recipients:
+            return reply.sender
+        same = (address for address in parent.recipients if self._persons.get(address) == reply.sender_id)
+        return next(same, None)
+
+    def _grow(self, increments: Iterable[Increment]) -> None:
+        counters = self.counters
+        for increment in increments:
+            counters[increment.key] = grow(counters.get(increment.key, _NOTHING), increment)
+
+
+def replay(
+    messages: Iterable[Message], wanted: Mapping[str, Set[str]]
+) -> Iterator[tuple[Message, str, NDArray[np.float32]]]:
+    """The features of every wanted pair (message id → recipients), each as of the moment its mail arrived.
+
+    `messages` must come in order of time; all of them are observed, wanted or not.
+    """
+    history = History()
+    for message in messages:
+        for recipient in sorted(wanted.get(message.message_id, ())):
+            yield message, recipient, history.features(message, recipient)
+        history.observe(message)
