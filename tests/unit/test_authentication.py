@@ -134,6 +134,9 @@ async def test_a_domain_of_another_principal_is_forged_whatever_the_display_name
         "(" * 1500 + "ops@bank.example",
         "x" * 3000 + " <ops@bank.example>",
         "a@=?utf-8?q?bank?=.example",
+        "ops@bank.example (shift <eve@elsewhere.example>",
+        '"Ops <ops@bank.example>',
+        ", ops@bank.example",
     ],
 )
 async def test_a_sender_that_nothing_proves_is_unverified(sender: str) -> None:

@@ -1,0 +1,153 @@
+"""What becomes of mail that is not urgent."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from serving.pipeline import Delayed, Digested, Discarded
+from serving.stage import Work
+from serving.triage import LONGEST_INTERVAL, LONGEST_STRETCH, SHORTEST_INTERVAL, Triage, Wishes
+
+NOW = 1_000_000.0
+VERIFIED = {"outcome": "authenticated", "method": "api_key"}
+UNVERIFIED = {"outcome": "unverified", "reason": "no From; set From"}
+CERTIFIED = {"label": "not_urgent", "score": 0.01, "bound": 0.002, "may_discard": True, "model_version": "1"}
+UNCERTIFIED = CERTIFIED | {"bound": None, "may_discard": False}
+
+
+class Broker:
+    """Holds one recipient's wishes and the depths, and counts how often the depths are asked for."""
+
+    def __init__(self, wishes: Mapping[str, Any] | None, waiting: int = 0) -> None:
+        self.depths_asked = 0
+        self._wishes = wishes
+        self._waiting = waiting
+
+    async def query(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
+        if name == "recipient":
+            assert parameters == {"lookup": (b"r" * 32).hex()}
+            return [] if self._wishes is None else [{"wishes": self._wishes}]
+        assert name == "depths"
+        self.depths_asked += 1
+        return [
+            {"stage": "classification", "state": "queued", "count": self._waiting},
+            {"stage": "digest", "state": "deferred", "count": 50_000},
+        ]
+
+
+def _work(facts: Mapping[str, Any], accepted_at: float = NOW - 10.0) -> Work:
+    async def note(kind: str, facts: Mapping[str, Any]) -> None:
+        raise AssertionError(f"triage notes nothing, not {kind} {facts}")
+
+    return Work(
+        id=7,
+        message_id=8,
+        ordinal=0,
+        attempt=1,
+        recipient=b"r" * 32,
+        address=b"",
+        principal="bank",
+        facts=facts,
+        body=b"",
+        accepted_at=accepted_at,
+        note=note,
+    )
+
+
+async def _decide(
+    broker: Broker, authentication: Mapping[str, Any], prediction: Mapping[str, Any] = UNCERTIFIED
+) -> Discarded | Digested | Delayed:
+    return await Triage(broker, lambda: NOW).handle(_work({"authentication": authentication, "prediction": prediction}))
+
+
+async def test_a_wish_to_discard_is_followed_below_the_certified_threshold_and_prints_the_bound() -> None:
+    """Promise 5: what is discarded is discarded within a stated bound, printed on the decision."""
+    outcome = await _decide(Broker({"not_urgent": "discard"}), VERIFIED, CERTIFIED)
+
+    assert isinstance(outcome, Discarded)
+    assert "0.200%" in outcome.rule
+
+
+@pytest.mark.parametrize(
+    "prediction", [UNCERTIFIED, {}, CERTIFIED | {"may_discard": False}, CERTIFIED | {"bound": None}, {"may_discard": 1}]
+)
+async def test_nothing_is_discarded_without_a_certificate(prediction: Mapping[str, Any]) -> None:
+    """Until the champion carries a bound, a wish to discard only defers."""
+    assert isinstance(await _decide(Broker({"not_urgent": "discard"}), VERIFIED, prediction), Digested)
+
+
+@pytest.mark.parametrize("wish", ["digest", "delay", "discard"])
+@pytest.mark.parametrize("authentication", [UNVERIFIED, {}])
+async def test_unverified_mail_always_goes_to_the_digest(wish: str, authentication: Mapping[str, Any]) -> None:
+    """An unproven sender may neither vanish nor arrive as a mail of its own."""
+    outcome = await _decide(Broker({"not_urgent": wish}), authentication, CERTIFIED)
+
+    assert isinstance(outcome, Digested)
+    assert "unverified" in outcome.rule
+
+
+@pytest.mark.parametrize("wishes", [None, {}, {"not_urgent": "burn"}, {"not_urgent": None, "digest_every": "soon"}])
+async def test_without_a_wish_that_makes_sense_mail_is_digested_daily(wishes: Mapping[str, Any] | None) -> None:
+    """A recipient who said nothing, or something broken, loses nothing."""
+    assert await _decide(Broker(wishes), VERIFIED) == Digested(12 * 86_400.0, "the recipient's digest")
+
+
+@given(st.floats(0, 4e9), st.integers(60, 30 * 86_400))
+async def test_a_digest_is_due_at_the_next_multiple_of_its_period(now: float, period: int) -> None:
+    """All mail of one period must fall due together, or a recipient gets a digest a mail."""
+    triage = Triage(Broker({"digest_every": period}), lambda: now)
+    outcome = await triage.handle(_work({"authentication": VERIFIED}))
+
+    assert isinstance(outcome, Digested)
+    assert now < outcome.until <= now + period
+    assert outcome.until % period == 0
+
+
+async def test_a_delay_counts_from_acceptance_and_never_ends_in_the_past() -> None:
+    """A second attempt at triage must not start the delay anew."""
+    triage = Triage(Broker({"not_urgent": "delay", "delay": 600}), lambda: NOW)
+    facts = {"authentication": VERIFIED}
+
+    assert await triage.handle(_work(facts, NOW - 10)) == Delayed(NOW + 590, "the recipient's delay")
+    assert await triage.handle(_work(facts, NOW - 9_000)) == Delayed(NOW, "the recipient's delay")
+
+
+@pytest.mark.parametrize(("waiting", "stretch"), [(0, 1.0), (1_000, 1.0), (2_500, 2.5), (10**6, LONGEST_STRETCH)])
+async def test_load_lengthens_a_delay_by_the_stated_rule_and_no_further(waiting: int, stretch: float) -> None:
+    """Under load what is not urgent waits longer, never for ever."""
+    triage = Triage(Broker({"not_urgent": "delay", "delay": 600}, waiting), lambda: NOW)
+    outcome = await triage.handle(_work({"authentication": VERIFIED}, NOW))
+
+    assert isinstance(outcome, Delayed)
+    assert outcome.until == NOW + 600 * stretch
+    assert ("by load" in outcome.rule) == (stretch > 1.0)
+
+
+async def test_the_load_is_asked_for_once_in_a_while_only() -> None:
+    """A count over the whole store for every notification would be load itself."""
+    broker = Broker({"not_urgent": "delay"})
+    times = iter([NOW + tenth / 10 for tenth in range(1000)])
+    triage = Triage(broker, lambda: next(times))
+    for _ in range(40):
+        await triage.handle(_work({"authentication": VERIFIED}))
+
+    assert 1 < broker.depths_asked <= 3
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["not_urgent", "digest_every", "delay"]),
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers()),
+    )
+)
+def test_wishes_of_any_shape_become_wishes_that_can_be_kept(stored: dict[str, Any]) -> None:
+    """Wishes come from forms and imports; a NaN period would stop a recipient's mail."""
+    wishes = Wishes.read(stored, Wishes())
+
+    assert wishes.not_urgent in ("digest", "delay", "discard")
+    assert all(SHORTEST_INTERVAL <= value <= LONGEST_INTERVAL for value in (wishes.digest_every, wishes.delay))
+    assert all(map(math.isfinite, (wishes.digest_every, wishes.delay)))
