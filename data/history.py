@@ -107,7 +107,7 @@ def features(message: Message, recipient: str, counters: Mapping[str, Counter]) 
 
 
 def seen(message: Message, recipient: str, ordinal: int, counters: Mapping[str, Counter]) -> tuple[Increment, ...]:
-    """What the arrival of this notification adds; `counters` are those read for `features` (the thread comes from them).
+    """What the arrival of this notification adds; `counters` are those read for `features` (for its thread).
 
     Ordinal 0 also brings what the mail adds once, however many receive it.
     """

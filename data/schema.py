@@ -8,7 +8,7 @@ class Message:
     """One mail as everything after the parser sees it.
 
     `date` is seconds since the epoch, UTC, 0.0 where the mail names none. Addresses are bare and lower-case. `body` is
-    the visible text, quotes included, and may be cut; `body_len` is its true length in characters. `sender_id` names the
+    the visible text, quotes included, and may be cut; `body_len` is its true length in characters. `sender_id` is the
     person as far as the mail tells: the lower-cased display name, else the address. `commit` is where a public-inbox
     holds it.
     """

@@ -1,0 +1,90 @@
+"""Single header fields of a mail, decoded and never failing: what cannot be read is empty."""
+
+import re
+from datetime import UTC
+from email.header import decode_header
+from email.message import Message as Mail
+from email.utils import getaddresses, parsedate_to_datetime
+
+from data.visible import clean
+
+_ID = re.compile(r"<\s*([^<>\s]+)\s*>")
+_LIST = re.compile(r"<?([A-Za-z0-9_-]+)\.[^<>]*>?\s*$")
+_LAST_SECOND = 253_402_300_799.0  # of the year 9999
+_FIELD_LIMIT = 65_536  # characters of one field worth reading
+
+
+def raw_field(mail: Mail, name: str) -> str:
+    """The field's text before decoding, unfolded, "" where it is missing."""
+    try:
+        value = mail.get(name)
+    except (LookupError, ValueError, TypeError, IndexError):
+        return ""
+    text = str(value or "")[:_FIELD_LIMIT].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    return " ".join(text.split())
+
+
+def field(mail: Mail, name: str) -> str:
+    """The field's text with encoded words (RFC 2047) decoded."""
+    return _decoded(raw_field(mail, name))
+
+
+def addresses(mail: Mail, name: str) -> list[tuple[str, str]]:
+    """(display name, bare lower-case address) of every mailbox in the field; what holds no @ is no address."""
+    raw = raw_field(mail, name)
+    try:
+        pairs = getaddresses([raw])
+    except (ValueError, IndexError, RecursionError):
+        return []
+    cleaned = ((_decoded(shown), "".join(clean(address).lower().split())) for shown, address in pairs)
+    return [(shown, address) for shown, address in cleaned if "@" in address.strip("@")]
+
+
+def first_id(text: str) -> str | None:
+    """The first message-id in angle brackets, without them."""
+    found = _ID.search(text)
+    return found.group(1) if found else None
+
+
+def parent_id(mail: Mail) -> str | None:
+    """What the mail answers: In-Reply-To, else the last of References."""
+    named = first_id(raw_field(mail, "In-Reply-To"))
+    return named or next(iter(reversed(_ID.findall(raw_field(mail, "References")))), None)
+
+
+def date(mail: Mail) -> float:
+    """Seconds since the epoch by Date, else by the newest Received; 0.0 where neither can be read."""
+    received = raw_field(mail, "Received").rpartition(";")[2]
+    return _seconds(raw_field(mail, "Date")) or _seconds(received)
+
+
+def list_name(mail: Mail) -> str:
+    """The first label of List-Id (RFC 2919)."""
+    found = _LIST.search(raw_field(mail, "List-Id"))
+    return found.group(1).lower() if found else ""
+
+
+def _seconds(text: str) -> float:
+    try:
+        moment = parsedate_to_datetime(text)
+        seconds = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return 0.0
+    return seconds if 0.0 < seconds < _LAST_SECOND else 0.0
+
+
+def _decoded(text: str) -> str:
+    try:
+        pieces = decode_header(text)
+    except (ValueError, LookupError, TypeError, AssertionError):
+        return clean(text)
+    return " ".join(clean("".join(_piece(*piece) for piece in pieces)).split())
+
+
+def _piece(octets: bytes | str, charset: str | None) -> str:
+    if isinstance(octets, str):
+        return octets
+    try:
+        return octets.decode(charset or "utf-8")
+    except (LookupError, UnicodeError, ValueError):
+        return octets.decode("utf-8", "replace")

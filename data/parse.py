@@ -1,0 +1,86 @@
+"""One raw mail (RFC 5322 octets) into one `Message`, whatever it looks like: what cannot be read is left empty."""
+
+import re
+from email import message_from_bytes
+from email.message import Message as Mail
+from email.parser import BytesHeaderParser
+from email.policy import compat32
+from hashlib import blake2b
+
+from data import headers
+from data.schema import Message
+from data.visible import clean, visible_text
+
+BODY_LIMIT = 4_000  # characters kept of the visible text, as in the benchmark's tables
+
+_ASIDE = re.compile(r"\([^()]*\)")
+_PATCH = re.compile(r"\[[^\]]*\bPATCH[^\]]*\]", re.IGNORECASE)
+_MACHINE = re.compile(
+    r"(?:^|[-_.+])(?:no-?_?reply|do-?not-?reply|bot|robot|daemon|postmaster|root|cron|nagios|zabbix|alerts?|alertmanager|"
+    r"monitor(?:ing)?|notifications?|notify|lkp|jenkins|buildbot|syzbot|tipbot)(?:[-_.+\d]|$)"
+)
+_PARSER_FAILURES = (RecursionError, ValueError, LookupError, AttributeError, TypeError, AssertionError)
+
+
+class Unreadable(ValueError):
+    """Nothing can be made of these octets: they hold neither a header nor text."""
+
+
+def parse(raw: bytes, *, source: str = "") -> Message:
+    """The mail's columns, addresses bare and lower-case, body cut to BODY_LIMIT characters.
+
+    `source` names the list when the mail itself names none. Raises Unreadable, and nothing else.
+    """
+    mail, text = _read(raw)
+    if not mail.keys() and not text.strip():
+        raise Unreadable("no mail: neither a header nor text; give RFC 5322 octets")
+    person, sender = next(iter(headers.addresses(mail, "From")), ("", ""))
+    subject = headers.field(mail, "Subject")
+    automatic = headers.field(mail, "Auto-Submitted").lower()
+    return Message(
+        list=headers.list_name(mail) or source,
+        message_id=headers.first_id(headers.raw_field(mail, "Message-ID")) or _invented_id(raw),
+        date=headers.date(mail),
+        sender=sender,
+        sender_name=headers.field(mail, "From"),
+        to=_bare(mail, "To"),
+        cc=_bare(mail, "Cc"),
+        subject=subject,
+        in_reply_to=headers.parent_id(mail),
+        body=text[:BODY_LIMIT],
+        body_len=len(text),
+        content_type=mail.get_content_type(),
+        auto_submitted=automatic,
+        precedence=headers.field(mail, "Precedence").lower(),
+        importance=headers.field(mail, "Importance") or headers.field(mail, "X-Priority"),
+        is_automated=automatic.startswith("auto-") or bool(_MACHINE.search(sender.partition("@")[0])),
+        is_patch=bool(_PATCH.search(subject)),
+        sender_id=_person(person, sender),
+    )
+
+
+def _read(raw: bytes) -> tuple[Mail, str]:
+    """The headers and the visible text; a mail nested too deep for the parser keeps its headers and its raw text."""
+    try:
+        mail = message_from_bytes(raw, policy=compat32)
+        return mail, visible_text(mail)
+    except _PARSER_FAILURES:
+        head, _, body = raw.replace(b"\r\n", b"\n").partition(b"\n\n")
+        return BytesHeaderParser(policy=compat32).parsebytes(head), clean(body.decode("utf-8", "replace"))
+
+
+def _bare(mail: Mail, name: str) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(address for _, address in headers.addresses(mail, name)))
+
+
+def _person(name: str, address: str) -> str:
+    """Who it is, as far as the mail tells: "Doe, Jane (X)" is "jane doe"; the nameless and "A via B" are an address."""
+    shown = " ".join(_ASIDE.sub(" ", name).strip(" '\"").lower().split())
+    if not shown or "@" in shown or " via " in shown:
+        return address
+    family, comma, given = shown.partition(", ")
+    return f"{given} {family}" if comma else shown
+
+
+def _invented_id(raw: bytes) -> str:
+    return f"{blake2b(raw, digest_size=16).hexdigest()}@missing.invalid"
