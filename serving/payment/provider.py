@@ -1,0 +1,92 @@
+"""What a payment provider is to us: an order that may end in five ways, and a way to ask how it ended."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+PAYER_LENGTH = 16
+
+
+class Verb(StrEnum):
+    """What a provider does with money that it keeps for a payer apart from ours."""
+
+    CHARGE = "charge"  # from the payer's card or account into the money kept for the payer
+    RELEASE = "release"  # from the money kept for the payer to us
+    REFUND = "refund"  # from the money kept for the payer back to the card or account
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What we want the provider to do, once for each `key` however often it is sent. `amount` is minor units, > 0."""
+
+    key: str
+    verb: Verb
+    payer: str
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The money moved; `reference` is the provider's own name for it."""
+
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """The provider said no; nothing moved."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NeedsPayer:
+    """Nothing moved; it will when the payer has agreed at `url`."""
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class TryLater:
+    """Nothing moved; the same order may succeed in `retry_after` seconds."""
+
+    reason: str
+    retry_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """No answer that can be believed: the money may have moved. Ask under the same key, never under another."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Absent:
+    """Asked, the provider has committed nothing under this key."""
+
+
+Answer = Done | Declined | NeedsPayer | TryLater | Unknown
+
+
+class Provider(Protocol):
+    """One provider of payments. Neither method raises for what the provider or the network does."""
+
+    @property
+    def name(self) -> str:
+        """The provider's name in the ledger (`clearing:<name>`)."""
+        ...
+
+    async def perform(self, order: Order) -> Answer:
+        """Send the order; safe to repeat with the same key and content."""
+        ...
+
+    async def find(self, order: Order) -> Answer | Absent:
+        """Ask what became of the order, without repeating it."""
+        ...
+
+
+def payer_reference(lookup: bytes) -> str:
+    """The name by which a provider knows a recipient: derived from the lookup HMAC, so that it tells no address."""
+    return lookup.hex()[:PAYER_LENGTH]

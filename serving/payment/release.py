@@ -1,0 +1,60 @@
+"""Money that a recipient paid in, from the account where the provider keeps it apart to ours."""
+
+import logging
+from typing import assert_never
+
+from serving.errors import Temporary
+from serving.payment.exchange import Ledger, exchange
+from serving.payment.provider import (
+    Answer,
+    Declined,
+    Done,
+    NeedsPayer,
+    Order,
+    Provider,
+    TryLater,
+    Unknown,
+    Verb,
+    payer_reference,
+)
+from serving.pipeline import Hold
+
+log = logging.getLogger(__name__)
+
+
+class Release:
+    """Releases the money held for a delivered notification, once however often it is called."""
+
+    def __init__(self, ledger: Ledger, provider: Provider, *, ask_again: float = 2.0, after_refusal: float = 3600.0):
+        self._ledger = ledger
+        self._provider = provider
+        self._ask_again = ask_again
+        self._after_refusal = after_refusal
+
+    async def __call__(self, notification: int, lookup: bytes, hold: Hold) -> None:
+        """Return once the provider has released it and the intent is closed.
+
+        Raises:
+            Temporary: not yet, or nobody knows; call again and the provider is asked before anything is sent.
+        """
+        payer = payer_reference(lookup)
+        order = Order(f"{notification}:capture", Verb.RELEASE, payer, hold.amount, hold.currency)
+        answer = await exchange(self._ledger, self._provider, order, notification=notification)
+        self._insist(notification, answer)
+
+    def _insist(self, notification: int, answer: Answer) -> None:
+        match answer:
+            case Done():
+                return
+            case TryLater(reason, retry_after):
+                raise Temporary(f"the provider is not ready: {reason}", retry_after=retry_after)
+            case Unknown(reason):
+                raise Temporary(f"the provider's answer is unknown: {reason}", retry_after=self._ask_again)
+            case Declined(reason):
+                # The mail is delivered and the money is ours by contract: somebody has to look, and nothing is lost.
+                log.error("the provider refuses to release for notification %d: %s", notification, reason)
+                raise Temporary(f"the provider refused: {reason}", retry_after=self._after_refusal)
+            case NeedsPayer():
+                raise Temporary("the provider wants the payer's consent", retry_after=self._after_refusal)
+            case _:
+                assert_never(answer)

@@ -1,0 +1,94 @@
+"""The settle stage: captured, unbilled or returned, and money is released only for what was delivered."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from serving.stage import Work
+
+from serving.errors import ClarionError, Temporary
+from serving.pipeline import Captured, Hold, Returned, Unbilled
+from serving.settlement import Settlement
+
+RECEIPT = {"code": 250, "text": "2.0.0 Kept", "message_id": "<1@clarion.invalid>"}
+HOLD = {"amount": 5, "currency": "EUR"}
+RECIPIENT = bytes(range(32))
+
+
+class Provider:
+    """Releases, and remembers what; `reluctant` until told otherwise."""
+
+    def __init__(self, *, reluctant: bool = False) -> None:
+        self.released: list[tuple[int, bytes, Hold]] = []
+        self.reluctant = reluctant
+
+    async def release(self, notification: int, lookup: bytes, hold: Hold) -> None:
+        if self.reluctant:
+            raise Temporary("no answer")
+        self.released.append((notification, lookup, hold))
+
+
+async def _note(_: str, __: Mapping[str, Any]) -> None:
+    raise AssertionError("settlement has nothing to note")
+
+
+def work(**facts: Any) -> Work:
+    return Work(
+        id=7,
+        message_id=1,
+        ordinal=0,
+        attempt=1,
+        recipient=RECIPIENT,
+        address=b"",
+        principal="p",
+        facts=facts,
+        body=b"",
+        accepted_at=0.0,
+        note=_note,
+    )
+
+
+async def test_a_delivered_notification_is_captured_after_the_provider_released_its_hold() -> None:
+    """This is where money is earned: exactly the hold, for exactly this notification."""
+    provider = Provider()
+
+    outcome = await Settlement(provider.release).handle(work(receipt=RECEIPT, hold=HOLD))
+
+    assert outcome == Captured(5)
+    assert provider.released == [(7, RECIPIENT, Hold(5, "EUR"))]
+
+
+async def test_nothing_is_captured_while_the_provider_has_not_answered() -> None:
+    """A capture that the provider does not know would leave the two books apart."""
+    with pytest.raises(Temporary):
+        await Settlement(Provider(reluctant=True).release).handle(work(receipt=RECEIPT, hold=HOLD))
+
+
+async def test_what_nobody_pays_for_ends_unbilled_with_its_waiver() -> None:
+    """The statement must say why there is no price."""
+    provider = Provider()
+
+    outcome = await Settlement(provider.release).handle(work(receipt=RECEIPT, waiver="life_safety"))
+
+    assert outcome == Unbilled("life_safety")
+    assert provider.released == []
+
+
+@pytest.mark.parametrize(("hold", "amount"), [(HOLD, 5), (None, 0)])
+async def test_what_was_not_delivered_is_given_back_and_never_released(
+    hold: dict[str, Any] | None, amount: int
+) -> None:
+    """Nobody is charged for a notification that was not delivered."""
+    provider = Provider()
+    facts = {"undeliverable": "550 5.1.1 unknown"} | ({"hold": hold} if hold else {})
+
+    outcome = await Settlement(provider.release).handle(work(**facts))
+
+    assert outcome == Returned(amount, "550 5.1.1 unknown")
+    assert provider.released == []
+
+
+async def test_without_a_receipt_or_a_refusal_nothing_is_settled() -> None:
+    """A hold must not be moved on a guess."""
+    with pytest.raises(ClarionError, match="neither"):
+        await Settlement(Provider().release).handle(work(hold=HOLD))
