@@ -1,0 +1,116 @@
+"""The programs of a running Clarion: how each is started and how it tells that it works."""
+
+import asyncio
+import contextlib
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from serving.settings import Settings
+
+Probe = Callable[[], Awaitable[bool]]
+
+PROBE_TIMEOUT = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """What to run. `ports` must be free before the first start; `grace` is seconds between SIGTERM and SIGKILL;
+    `probe` tells whether it does its work (None: it does once it runs)."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    ports: tuple[int, ...] = ()
+    grace: float = 10.0
+    probe: Probe | None = None
+
+
+def mlflow(settings: Settings) -> Program:
+    """MLflow's pages over the registry, for people."""
+    folder = settings.home.resolve() / "mlflow"
+    return Program(
+        name="mlflow",
+        command=(
+            *_python("mlflow"), "server", "--backend-store-uri", settings.tracking_uri, "--host", "127.0.0.1",
+            "--port", str(settings.mlflow_port), "--workers", "1", "--default-artifact-root", str(folder / "artifacts"),
+        ),
+        ports=(settings.mlflow_port,),
+        probe=answers(f"http://127.0.0.1:{settings.mlflow_port}/health"),
+        grace=5.0,
+    )  # fmt: skip
+
+
+def gateway(settings: Settings, artefact: Path) -> Program:
+    """BentoML with the gateway and every stage; `artefact` is the champion's folder."""
+    home = settings.home.resolve()
+    return Program(
+        name="gateway",
+        command=(
+            *_python("bentoml"), "serve", "serving.service:Gateway",
+            "--host", "127.0.0.1", "--port", str(settings.http_port),
+        ),
+        environment={
+            "BENTOML_DO_NOT_TRACK": "True",
+            "BENTOML_HOME": str(home / "bentoml"),
+            "CLARION_HOME": str(home),
+            "CLARION_ARTEFACT": str(artefact.resolve()),
+            "OMP_WAIT_POLICY": "PASSIVE",
+        },
+        ports=(settings.http_port,),
+        probe=answers(f"http://127.0.0.1:{settings.http_port}/readyz"),
+        grace=15.0,
+    )  # fmt: skip
+
+
+def answers(url: str) -> Probe:
+    """A probe: the URL answers 200."""
+
+    async def probe() -> bool:
+        async with httpx.AsyncClient(timeout=PROBE_TIMEOUT, trust_env=False) as client:
+            try:
+                response = await client.get(url)
+            except httpx.HTTPError:
+                return False
+        return response.status_code == 200
+
+    return probe
+
+
+def listens(port: int) -> Probe:
+    """A probe: a TCP connection to the port of this machine is taken."""
+
+    async def probe() -> bool:
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), PROBE_TIMEOUT)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return True
+
+    return probe
+
+
+def listens_at(path: Path) -> Probe:
+    """A probe: a connection to the Unix socket is taken."""
+
+    async def probe() -> bool:
+        try:
+            _, writer = await asyncio.wait_for(asyncio.open_unix_connection(path), PROBE_TIMEOUT)
+        except (OSError, TimeoutError):
+            return False
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
+        return True
+
+    return probe
+
+
+def _python(module: str) -> tuple[str, ...]:
+    return sys.executable, "-m", module

@@ -1,0 +1,147 @@
+"""The supervisor brings back what dies and leaves nothing behind."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+import textwrap
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from serving.errors import ConfigurationError
+from serving.programs import Program, listens
+from serving.supervisor import Supervisor
+
+SLEEPER = "import time\nprint('up', flush=True)\nwhile True: time.sleep(60)"
+STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEPER
+PARENT = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], start_new_session=True)
+print("child", child.pid, flush=True)
+while True: time.sleep(60)
+"""
+
+
+def program(name: str, code: str = SLEEPER, **options: object) -> Program:
+    return Program(name, (sys.executable, "-c", code), **options)  # type: ignore[arg-type]
+
+
+async def until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.02)
+
+
+def is_gone(pid: int) -> bool:
+    return not psutil.pid_exists(pid)
+
+
+def child_in(log: Path) -> int:
+    return int(log.read_text().split("child")[-1])
+
+
+async def test_a_killed_program_comes_back(tmp_path: Path) -> None:
+    """Whatever is killed and whenever, the service goes on."""
+    async with Supervisor([program("one"), program("two")], tmp_path) as supervisor:
+        before = supervisor.processes()
+        os.kill(before["one"], signal.SIGKILL)
+        await until(lambda: supervisor.processes()["one"] != before["one"])
+        after = supervisor.processes()
+
+    assert after["two"] == before["two"]
+    assert supervisor.restarts == {"one": 1}
+
+
+async def test_a_program_that_keeps_dying_is_started_ever_more_slowly(tmp_path: Path) -> None:
+    """A program that cannot start must not eat the machine."""
+    async with Supervisor([program("broken", "raise SystemExit(1)")], tmp_path) as supervisor:
+        await asyncio.sleep(1.5)
+
+    assert 1 <= supervisor.restarts["broken"] <= 4
+
+
+async def test_the_end_leaves_no_process_behind(tmp_path: Path) -> None:
+    """Ctrl-C stops all of it, also what ignores the polite signal and what a program started itself."""
+    programs = [program("stubborn", STUBBORN, grace=0.3), program("parent", PARENT)]
+    async with Supervisor(programs, tmp_path) as supervisor:
+        await until(lambda: "child" in (tmp_path / "log" / "parent.log").read_text())
+        started = {*supervisor.processes().values(), child_in(tmp_path / "log" / "parent.log")}
+
+    assert len(started) == 3
+    assert all(map(is_gone, started))
+
+
+async def test_orphans_of_a_killed_program_are_ended_before_it_starts_again(tmp_path: Path) -> None:
+    """An orphaned worker would hold the port and work on beside its successor."""
+    log = tmp_path / "log" / "parent.log"
+    async with Supervisor([program("parent", PARENT)], tmp_path) as supervisor:
+        await until(lambda: log.exists() and "child" in log.read_text())
+        parent, orphan = supervisor.processes()["parent"], child_in(log)
+        os.kill(parent, signal.SIGKILL)
+        await until(lambda: supervisor.processes().get("parent") not in (None, parent))
+
+        assert is_gone(orphan)
+
+
+async def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
+    """After kill -9 of the supervisor the ports must be free for the next start."""
+    code = f"""
+        import asyncio, sys
+        from pathlib import Path
+        from serving.programs import Program
+        from serving.supervisor import Supervisor
+
+        async def main():
+            programs = [Program("one", (sys.executable, "-c", {SLEEPER!r}))]
+            async with Supervisor(programs, Path({str(tmp_path)!r})) as supervisor:
+                print(supervisor.processes()["one"], flush=True)
+                await asyncio.sleep(60)
+
+        asyncio.run(main())
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", textwrap.dedent(code), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    assert process.stdout is not None
+    pid = int(await process.stdout.readline())
+    process.kill()
+    await process.wait()
+
+    await until(lambda: is_gone(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+
+
+async def test_a_second_supervisor_in_one_home_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    """Two brokers on one store file would be the end of both."""
+    async with Supervisor([program("one")], tmp_path):
+        with pytest.raises(ConfigurationError, match="set CLARION_HOME"):
+            async with Supervisor([program("one")], tmp_path):
+                pass
+
+
+async def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
+    """The first thing a newcomer meets is another program on port 3000."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(ConfigurationError, match=f"port {port}, wanted by one, is in use") as refusal:
+            async with Supervisor([program("one", ports=(port,))], tmp_path):
+                pass
+
+    assert "\n" not in str(refusal.value)
+
+
+async def test_ready_waits_for_the_probe_and_names_the_log_when_it_never_comes(tmp_path: Path) -> None:
+    """A start that hangs must say where to look."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    server = f"import socket, time\ns = socket.create_server(('127.0.0.1', {port}))\ntime.sleep(60)"
+    async with Supervisor([program("server", server, probe=listens(port))], tmp_path) as supervisor:
+        await supervisor.ready(10)
+    async with Supervisor([program("idle", probe=listens(port))], tmp_path) as supervisor:
+        with pytest.raises(ConfigurationError, match=r"idle is not ready after 0 s; see .*idle\.log"):
+            await supervisor.ready(0.3)
