@@ -1,0 +1,16 @@
+#!/bin/sh
+# Install the Debian packages of packages.txt that are missing, and nothing when none is.
+set -eu
+
+missing=
+for package in $(cat "$(dirname "$0")/packages.txt"); do
+    dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing="$missing $package"
+done
+[ -n "$missing" ] || exit 0
+
+as_root=
+[ "$(id -u)" -eq 0 ] || as_root=sudo
+echo "Installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+$as_root apt-get update -qq
+$as_root apt-get install -y -qq --no-install-recommends $missing
