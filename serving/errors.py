@@ -32,7 +32,7 @@ class Refused(ClarionError):
 
 
 class Temporary(ClarionError):
-    """A stage cannot finish now and may later; the notification is retried after `retry_after` seconds (None: backoff)."""
+    """A stage cannot finish now and may later: retried after `retry_after` seconds (None: backoff)."""
 
     def __init__(self, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)

@@ -1,0 +1,104 @@
+"""What each outcome changes: facts, envelope, money and history, as one hop of the queue."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any, assert_never
+
+from serving import pipeline as p
+from serving.queue.lease import Hop, Posting, Seen
+
+
+def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, Any]) -> Hop:  # noqa: C901 - one flat match
+    """The hop that `complete` applies in one transaction. `facts` are the notification's so far."""
+    match outcome:
+        case p.Authenticated(method):
+            return Hop({"authentication": {"outcome": "authenticated", "method": method}})
+        case p.Unverified(reason):
+            return Hop({"authentication": {"outcome": "unknown", "reason": reason}})
+        case p.Forged(reason):
+            return Hop({"authentication": {"outcome": "failed", "reason": reason}})
+        case p.Urgent() | p.NotUrgent() | p.Uncertain():
+            return _analysed(outcome)
+        case p.Unscored(error):
+            return Hop({"model_error": error})
+        case p.FailedOpen(error):
+            return Hop({"model_error": error, "waiver": "failed_open"})
+        case p.Discarded() | p.Digested() | p.Delayed():
+            return _triaged(outcome)
+        case p.Bundled(via):
+            return Hop({"via": str(via)})
+        case p.Enclosed(envelope):
+            return Hop({"envelope": _form(envelope)}, envelope.body)
+        case p.EnclosedFree(envelope, waiver):
+            return Hop({"envelope": _form(envelope), "waiver": waiver}, envelope.body)
+        case p.KeyMissing(reason):
+            return Hop({"held": reason})
+        case p.Held() | p.Waived() | p.Unfunded() | p.Captured() | p.Unbilled() | p.Returned():
+            return _money(outcome, id_, recipient, facts)
+        case p.Sent(receipt):
+            return Hop({"receipt": asdict(receipt)})
+        case p.Undeliverable(reply):
+            return Hop({"undeliverable": reply})
+        case _:
+            assert_never(outcome)
+
+
+def _analysed(outcome: p.Urgent | p.NotUrgent | p.Uncertain) -> Hop:
+    facts = {"prediction": asdict(outcome.prediction)}
+    if outcome.observation is None:
+        return Hop(facts)
+    seen = [Seen(each.key, each.count, each.at, each.link) for each in outcome.observation.seen]
+    return Hop(facts, seen=seen, reaction=b"".join(outcome.observation.reaction))
+
+
+def _triaged(outcome: p.Discarded | p.Digested | p.Delayed) -> Hop:
+    triage: dict[str, Any] = {"outcome": p.kind(type(outcome)), "rule": outcome.rule}
+    match outcome:
+        case p.Discarded():
+            return Hop({"triage": triage})
+        case p.Digested(until):
+            return Hop({"triage": {**triage, "until": until}}, until=until)
+        case p.Delayed(until):
+            return Hop({"triage": {**triage, "until": until}, "waiver": "delayed"}, until=until)
+        case _:
+            assert_never(outcome)
+
+
+def _money(
+    outcome: p.Held | p.Waived | p.Unfunded | p.Captured | p.Unbilled | p.Returned,
+    id_: int,
+    recipient: bytes,
+    facts: Mapping[str, Any],
+) -> Hop:
+    wallet, held = f"wallet:{recipient.hex()}", f"hold:{id_}"
+    currency = facts.get("hold", {}).get("currency", "")
+    match outcome:
+        case p.Held(hold):
+            return Hop({"hold": asdict(hold)}, postings=_move(wallet, held, hold.amount), currency=hold.currency)
+        case p.Waived(reason):
+            return Hop({"waiver": reason})
+        case p.Unfunded(amount, due, until):
+            return Hop({"unfunded": {"amount": amount, "currency": due, "until": until}}, until=until)
+        case p.Captured(amount):
+            return Hop({"captured": amount}, postings=_move(held, "revenue", amount), currency=currency)
+        case p.Unbilled(waiver):
+            return Hop({"unbilled": waiver})
+        case p.Returned(amount, reply):
+            back = _move(held, wallet, amount) if amount else ()
+            return Hop({"returned": {"amount": amount, "reply": reply}}, postings=back, currency=currency)
+        case _:
+            assert_never(outcome)
+
+
+def _move(source: str, target: str, amount: int) -> tuple[Posting, Posting]:
+    return Posting(source, -amount), Posting(target, amount)
+
+
+def _form(envelope: p.Envelope) -> dict[str, str]:
+    match envelope:
+        case p.Sealed(method=method):
+            return {"form": "sealed", "method": method}
+        case p.OpenByPolicy(policy=policy):
+            return {"form": "open", "policy": policy}
+        case _:
+            assert_never(envelope)

@@ -1,0 +1,159 @@
+"""The broker's client for asyncio: publish, consume, ask. It reconnects by itself; leases outlive that."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import socket
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from serving.errors import BrokerUnavailable
+from serving.queue import memory
+from serving.queue.lease import Lease, Leases
+from serving.queue.link import Link
+from serving.queue.resource import join
+from serving.queue.values import encode
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One recipient of a message: the keyed hash of the address (32 octets) and the address, sealed."""
+
+    lookup: bytes
+    address: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A message to be accepted. `digest` is a keyed hash of the content: it tells a repetition from a conflict."""
+
+    principal: str
+    body: bytes
+    recipients: tuple[Recipient, ...]
+    key: str | None = None
+    digest: bytes = b""
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    urgent: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Durable. The ids are in the recipients' order; `duplicate` when the key had been accepted before."""
+
+    message_id: int
+    notification_ids: tuple[int, ...]
+    duplicate: bool
+
+
+class Client:
+    """One connection to the broker, shared by everything in a process."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._link: Link | None = None
+        self._connecting = asyncio.Lock()
+        self._serials = itertools.count(1)
+        self._consumers: set[Leases] = set()
+        self._closed = False
+
+    @classmethod
+    async def connect(cls, path: Path, *, timeout: float = 10.0) -> "Client":  # noqa: ASYNC109 - part of the contract
+        """A client of the broker on that socket; BrokerUnavailable when none answers within `timeout` seconds."""
+        client = cls(path)
+        deadline = asyncio.get_running_loop().time() + timeout
+        while True:
+            try:
+                await client._linked()
+            except BrokerUnavailable:
+                if asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(0.05)
+            else:
+                return client
+
+    async def close(self) -> None:
+        """End the connection; leases that are still held return when this process ends or their time is over."""
+        self._closed = True
+        if self._link is not None:
+            self._link.close()
+
+    async def accept(self, submission: Submission) -> Accepted:
+        """Publish; returns after the commit. Refused when the broker says no, BrokerUnavailable when it goes away
+        first: then it is unknown whether it was stored, and the same key makes a repetition safe."""
+        link = await self._linked()
+        serial = next(self._serials) & 0xFFFFFFFF
+        await link.use_credit()
+        answer = link.expect(serial)
+        for recipient in submission.recipients:
+            link.request("producer", "recipient", recipient.lookup, recipient.address)
+        link.request_with_body(
+            "producer",
+            "accept",
+            serial,
+            0 if submission.urgent else 1,
+            submission.principal,
+            submission.key,
+            submission.digest,
+            encode(dict(submission.facts)),
+            body=submission.body,
+        )
+        rows = await answer
+        *notifications, (high, low, duplicate) = rows
+        return Accepted(join(high, low), tuple(join(*words) for words in notifications), bool(duplicate))
+
+    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
+        """Rows of a named query. Refused when the broker says no."""
+        link = await self._linked()
+        serial = next(self._serials) & 0xFFFFFFFF
+        answer = link.expect(serial)
+        octets = encode(parameters)
+        if len(octets) <= memory.MAX_INLINE:
+            link.request("directory", "ask", serial, name, octets)
+        else:
+            link.request("directory", "ask_fd", serial, name, memory.share(octets), len(octets))
+        rows: list[dict[str, Any]] = json.loads(await answer)
+        return rows
+
+    async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:
+        """The one row of a named command; what it changed is durable. Refused when the broker says no."""
+        (row,) = await self.query(name, **parameters)
+        return row
+
+    async def consume(self, stage: str, *, credit: int, visibility: float = 60.0) -> AsyncIterator[Lease]:
+        """Leases of that stage, at most `credit` unfinished at once, each for `visibility` seconds unless extended.
+
+        Goes on over restarts of the broker; Refused when this peer may not consume from the stage.
+        """
+        leases = Leases(stage, credit, visibility)
+        self._consumers.add(leases)
+        try:
+            while not self._closed:
+                with contextlib.suppress(BrokerUnavailable):
+                    leases.attach(await self._linked())
+                    async for lease in leases:
+                        yield lease
+                await asyncio.sleep(0.1)
+        finally:
+            self._consumers.discard(leases)
+            leases.detach()
+
+    async def _linked(self) -> Link:
+        async with self._connecting:
+            if self._closed:
+                raise BrokerUnavailable("this client is closed")
+            if self._link is None or self._link.is_closed:
+                self._link = await Link.open(self._path)
+            return self._link
+
+
+def reachable(path: Path) -> bool:
+    """Whether a broker takes connections on that socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+        return True

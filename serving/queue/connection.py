@@ -1,0 +1,170 @@
+"""One end of a Wayland connection: octets and descriptors in and out of a Unix socket, in an asyncio loop."""
+
+import array
+import asyncio
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from serving.errors import ProtocolError
+from serving.queue.wire import HEADER, MAX_FDS, MAX_MESSAGE, Message
+
+_CHUNK = 1 << 16
+_ANCILLARY = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+
+Incoming = Callable[[int, int, memoryview, "deque[int]"], None]
+
+
+class Connection:
+    """Frames messages: `incoming(object_id, opcode, payload, fds)` for each, `closed()` once, at the end.
+
+    What `incoming` raises as ProtocolError ends the connection through `failed`.
+    """
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        *,
+        incoming: Incoming,
+        closed: Callable[[], None],
+        failed: Callable[[ProtocolError], None],
+        max_unsent: int = 8 << 20,
+    ) -> None:
+        sock.setblocking(False)
+        self._socket = sock
+        self._loop = asyncio.get_running_loop()
+        self._incoming, self._closed, self._failed = incoming, closed, failed
+        self._max_unsent = max_unsent
+        self._unread = bytearray()
+        self._fds_in: deque[int] = deque()
+        self._unsent: deque[tuple[bytearray, list[int]]] = deque()
+        self._unsent_octets = 0
+        self._flush_planned = self._writing = self._over = False
+        self._loop.add_reader(sock, self._readable)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is over."""
+        return self._over
+
+    def send(self, object_id: int, message: Message, *values: Any) -> None:
+        """Queue a message; its descriptors belong to the connection from now on. Sent at the end of this loop turn."""
+        octets, fds = message.encode(object_id, values)
+        if self._over:
+            _close_all(fds)
+            return
+        if not self._unsent or len(self._unsent[-1][1]) + len(fds) > MAX_FDS or len(self._unsent[-1][0]) > _CHUNK:
+            self._unsent.append((bytearray(), []))
+        chunk, chunk_fds = self._unsent[-1]
+        chunk += octets
+        chunk_fds += fds
+        self._unsent_octets += len(octets)
+        if self._unsent_octets > self._max_unsent:
+            self.close()
+        elif not self._flush_planned and not self._writing:
+            self._flush_planned = True
+            self._loop.call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Send what the socket takes now; the rest follows when it can."""
+        self._flush_planned = False
+        try:
+            while self._unsent and not self._over:
+                self._send_first()
+        except BlockingIOError:
+            self._wait_writable()
+            return
+        except OSError:
+            self.close()
+            return
+        self._stop_writing()
+
+    def close(self) -> None:
+        """End the connection at once; `closed` is called the first time."""
+        if self._over:
+            return
+        self._over = True
+        self._loop.remove_reader(self._socket)
+        self._stop_writing()
+        self._socket.close()
+        _close_all(self._fds_in)
+        for _, fds in self._unsent:
+            _close_all(fds)
+        self._unsent.clear()
+        self._closed()
+
+    def _send_first(self) -> None:
+        chunk, fds = self._unsent[0]
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+        sent = self._socket.sendmsg([chunk], ancillary)
+        _close_all(fds)
+        fds.clear()
+        self._unsent_octets -= sent
+        if sent == len(chunk):
+            self._unsent.popleft()
+        else:
+            del chunk[:sent]
+
+    def _wait_writable(self) -> None:
+        if not self._writing:
+            self._writing = True
+            self._loop.add_writer(self._socket, self.flush)
+
+    def _stop_writing(self) -> None:
+        if self._writing:
+            self._writing = False
+            self._loop.remove_writer(self._socket)
+
+    def _readable(self) -> None:
+        try:
+            octets, ancillary, flags, _ = self._socket.recvmsg(_CHUNK, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError:
+            return
+        except OSError:
+            self.close()
+            return
+        for level, kind, value in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds = array.array("i")
+                fds.frombytes(value[: len(value) - len(value) % fds.itemsize])
+                self._fds_in.extend(fds)
+        if not octets or flags & socket.MSG_CTRUNC:
+            self.close()
+            return
+        self._unread += octets
+        self._dispatch()
+
+    def _dispatch(self) -> None:
+        try:
+            self._parse()
+        except ProtocolError as error:
+            if not self._over:
+                self._failed(error)
+
+    def _parse(self) -> None:
+        position, end = 0, len(self._unread)
+        with memoryview(bytes(self._unread)) as view:
+            while end - position >= HEADER.size and not self._over:
+                object_id, word = HEADER.unpack_from(view, position)
+                size = word >> 16
+                if size < HEADER.size or size % 4 or size > MAX_MESSAGE:
+                    raise ProtocolError(f"a message of {size} octets")
+                if end - position < size:
+                    break
+                payload = view[position + HEADER.size : position + size]
+                position += size
+                self._incoming(object_id, word & 0xFFFF, payload, self._fds_in)
+        del self._unread[:position]
+        if len(self._fds_in) > 4 * MAX_FDS:
+            raise ProtocolError("more descriptors than messages that take them")
+
+
+def _close_all(fds: "deque[int] | list[int]") -> None:
+    for fd in fds:
+        with suppress(OSError):
+            os.close(fd)
+    if isinstance(fds, deque):
+        fds.clear()

@@ -1,0 +1,170 @@
+"""clarion_consumer_v1 as the broker serves it."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from serving.errors import Refused
+from serving.queue.resource import Resource, join, milliseconds, split
+from serving.queue.store import history, hops
+from serving.queue.store.hops import Claimed, LeaseName, Pending
+from serving.queue.store.ledger import Posting
+from serving.queue.store.transaction import Transaction
+from serving.queue.values import json_object
+
+if TYPE_CHECKING:
+    from serving.queue.session import Session
+
+MAX_CREDIT = 1024
+MAX_PENDING = 2 * MAX_CREDIT
+MAX_POSTINGS = 16
+
+
+class Consumer(Resource):
+    """Leases out a stage's notifications and applies hops. What a hop collects waits in `_pending` until complete."""
+
+    interface_name = "clarion_consumer_v1"
+
+    def __init__(self, session: "Session", stage: str, visibility: float) -> None:
+        super().__init__(session)
+        self.stage, self.visibility, self.owner = stage, visibility, session.owner
+        self.credit = 0
+        self.is_open = False
+        self._pending: dict[int, Pending] = {}
+        self._leases: dict[int, int] = {}
+
+    def open(self) -> None:
+        """Join the stage's workers, or say why not."""
+        reasons = self.session.broker.reasons
+        if self.stage not in self.session.broker.topology.places:
+            self.event("closed", reasons["unknown_stage"])
+        elif not self.session.rights.may_consume(self.stage):
+            self.event("closed", reasons["denied"])
+        else:
+            self.is_open = True
+            self.session.broker.dispatcher.add(self)
+
+    def closed(self) -> None:
+        """Leave the stage's workers."""
+        if self.is_open:
+            self.is_open = False
+            self.session.broker.dispatcher.remove(self)
+
+    def deliver(self, claimed: list[Claimed]) -> None:
+        """Send leases with their bodies."""
+        for lease in claimed:
+            row = lease.row
+            self._leases[row["id"]] = row["fence"]
+            self.event(
+                "lease",
+                *split(row["id"]),
+                row["fence"],
+                *split(row["message"]),
+                row["ordinal"],
+                row["attempt"],
+                row["priority"],
+                *milliseconds(row["accepted_at"]),
+                lease.principal,
+                row["recipient"],
+                row["address"],
+                row["facts"].encode(),
+            )
+            self.event_with_body("body", *split(row["id"]), body=lease.body)
+
+    def revoke(self, leases: set[tuple[int, int]]) -> None:
+        """Say which of this consumer's leases are over."""
+        for id_, fence in leases & set(self._leases.items()):
+            self._forget(id_)
+            self.event("revoked", *split(id_), fence)
+
+    def on_grant(self, count: int) -> None:
+        """More credit."""
+        self.credit += count
+        if self.credit + len(self._leases) > MAX_CREDIT:
+            raise self.error("credit_overflow", f"credit over {MAX_CREDIT}")
+        if self.is_open:
+            self.session.broker.dispatcher.wake(self.stage)
+
+    def on_fact(self, high: int, low: int, facts: bytes) -> None:
+        """Collect facts."""
+        self._collect(high, low).facts.update(self._object(facts))
+
+    def on_envelope(self, high: int, low: int, body: bytes) -> None:
+        """Collect the outgoing mail."""
+        self._collect(high, low).envelope = body
+
+    def on_envelope_fd(self, high: int, low: int, fd: int, size: int) -> None:
+        """Collect the outgoing mail, large."""
+        self.on_envelope(high, low, self.receive(fd, size))
+
+    def on_post(self, high: int, low: int, account: str, currency: str, amount: int) -> None:
+        """Collect a posting."""
+        pending = self._collect(high, low)
+        if len(pending.postings) >= MAX_POSTINGS:
+            raise self.error("too_much_pending", f"at most {MAX_POSTINGS} postings a hop")
+        pending.postings.append(Posting(account, amount))
+        pending.currency = currency
+
+    def on_observe(self, high: int, low: int, seen: bytes, reaction: bytes) -> None:
+        """Collect the history's growth."""
+        pending = self._collect(high, low)
+        try:
+            pending.seen, pending.reaction = history.unpack(seen), reaction
+        except Refused as refused:
+            raise self.error("too_much_pending", refused.detail) from refused
+
+    def on_complete(self, high: int, low: int, fence: int, outcome: str, until_high: int, until_low: int) -> None:
+        """Apply the hop."""
+        name, pending = self._name(high, low, fence), self._pending.pop(join(high, low), Pending())
+        until = join(until_high, until_low) / 1000 or None
+        self._submit(name, lambda t: hops.complete(t, name, outcome, pending, until), ends=True)
+
+    def on_note(self, high: int, low: int, fence: int, kind: str) -> None:
+        """Write down what is about to happen."""
+        name, pending = self._name(high, low, fence), self._pending.pop(join(high, low), Pending())
+        self._submit(name, lambda t: hops.note(t, name, kind, pending.facts), ends=False)
+
+    def on_retry(self, high: int, low: int, fence: int, delay_ms: int, cause: str) -> None:
+        """Give the lease back."""
+        name = self._name(high, low, fence)
+        self._submit(name, lambda t: hops.retry(t, name, delay_ms / 1000, cause), ends=True)
+
+    def on_dead(self, high: int, low: int, fence: int, cause: str) -> None:
+        """Give the notification up."""
+        name = self._name(high, low, fence)
+        self._submit(name, lambda t: hops.dead(t, name, cause), ends=True)
+
+    def on_extend(self, high: int, low: int, fence: int, visibility_ms: int) -> None:
+        """More time."""
+        name = self._name(high, low, fence)
+        self._submit(name, lambda t: hops.extend(t, name, visibility_ms / 1000), ends=False)
+
+    def _collect(self, high: int, low: int) -> Pending:
+        if len(self._pending) >= MAX_PENDING:
+            raise self.error("too_much_pending", "complete some hops first")
+        return self._pending.setdefault(join(high, low), Pending())
+
+    def _object(self, octets: bytes) -> dict[str, Any]:
+        try:
+            return json_object(octets)
+        except Refused as refused:
+            raise self.error("too_much_pending", refused.detail) from refused
+
+    def _name(self, high: int, low: int, fence: int) -> LeaseName:
+        return LeaseName(join(high, low), fence, self.owner)
+
+    def _submit(self, name: LeaseName, verb: Callable[[Transaction], None], *, ends: bool) -> None:
+        self.session.broker.committer.submit(verb, lambda answer: self._settled(name, answer, ends))
+
+    def _settled(self, name: LeaseName, answer: Refused | None, ends: bool) -> None:
+        if isinstance(answer, Refused):
+            self.event("refused", *split(name.id), name.fence, self.session.reason(answer), answer.detail)
+            if answer.reason == "lease_lost":
+                self._forget(name.id)
+            return
+        self.event("settled", *split(name.id), name.fence)
+        if ends:
+            self._forget(name.id)
+
+    def _forget(self, id_: int) -> None:
+        self._leases.pop(id_, None)
+        self._pending.pop(id_, None)

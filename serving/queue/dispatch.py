@@ -1,0 +1,92 @@
+"""Hands due notifications to consumers that granted credit, a stage at a time, in turn."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from serving.errors import Refused
+from serving.queue.store import hops
+from serving.queue.store.committer import Committer
+from serving.queue.store.hops import Claimed
+
+_MOST = 64
+
+
+class Worker(Protocol):
+    """A consumer as the dispatcher sees it."""
+
+    stage: str
+    credit: int
+    owner: str
+    visibility: float
+
+    def deliver(self, claimed: list[Claimed]) -> None:
+        """Take the leases."""
+        ...
+
+
+class Dispatcher:
+    """Claims for whoever has credit. `wake` a stage when it may have work; a stage without work costs nothing."""
+
+    def __init__(self, committer: Committer, is_open: Callable[[Worker], bool]) -> None:
+        self._committer, self._is_open = committer, is_open
+        self._workers: dict[str, deque[Worker]] = {}
+        self._claiming: set[str] = set()
+        self._again: set[str] = set()
+
+    def add(self, worker: Worker) -> None:
+        """A consumer that may grant credit."""
+        self._workers.setdefault(worker.stage, deque()).append(worker)
+
+    def remove(self, worker: Worker) -> None:
+        """A consumer that is gone."""
+        workers = self._workers.get(worker.stage)
+        if workers is not None and worker in workers:
+            workers.remove(worker)
+
+    def wake(self, stage: str) -> None:
+        """The stage may have work, or a consumer new credit."""
+        if stage in self._claiming:
+            self._again.add(stage)
+            return
+        worker = self._next(stage)
+        if worker is not None:
+            self._claim(stage, worker)
+
+    def wake_all(self) -> None:
+        """Time has passed: anything may be due."""
+        for stage in self._workers:
+            self.wake(stage)
+
+    def _next(self, stage: str) -> Worker | None:
+        workers = self._workers.get(stage, deque())
+        for _ in range(len(workers)):
+            workers.rotate(-1)
+            if workers[-1].credit > 0:
+                return workers[-1]
+        return None
+
+    def _claim(self, stage: str, worker: Worker) -> None:
+        sharing = sum(1 for other in self._workers[stage] if other.credit > 0)
+        count = max(1, min(worker.credit // sharing, _MOST))
+        worker.credit -= count
+        self._claiming.add(stage)
+        self._committer.submit(
+            lambda transaction: hops.claim(transaction, stage, count, worker.owner, worker.visibility),
+            lambda answer: self._claimed(stage, worker, count, answer),
+        )
+
+    def _claimed(self, stage: str, worker: Worker, count: int, answer: list[Claimed] | Refused) -> None:
+        self._claiming.discard(stage)
+        claimed = [] if isinstance(answer, Refused) else answer
+        worker.credit += count - len(claimed)
+        if claimed:
+            self._hand_over(worker, claimed)
+        if len(claimed) == count or stage in self._again:
+            self._again.discard(stage)
+            self.wake(stage)
+
+    def _hand_over(self, worker: Worker, claimed: list[Claimed]) -> None:
+        """A consumer that went away meanwhile gets nothing; its process's leases end with the process or their time."""
+        if self._is_open(worker):
+            worker.deliver(claimed)

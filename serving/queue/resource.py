@@ -1,0 +1,65 @@
+"""What every object of a session has: an interface, an id, and a way to send its events."""
+
+from typing import TYPE_CHECKING, Any
+
+from serving.errors import ProtocolError
+from serving.queue import memory
+from serving.queue.wire import Interface, Message
+
+if TYPE_CHECKING:
+    from serving.queue.session import Session
+
+
+class Resource:
+    """An object that the client made. A request `name` is handled by the method `on_name`."""
+
+    interface_name = ""
+
+    def __init__(self, session: "Session") -> None:
+        self.session = session
+        self.id = 0
+        self.interface: Interface = session.broker.protocol[self.interface_name]
+        self._events: dict[str, Message] = {message.name: message for message in self.interface.events}
+
+    def event(self, name: str, *values: Any) -> None:
+        """Send an event; on a connection that is over it goes nowhere."""
+        self.session.connection.send(self.id, self._events[name], *values)
+
+    def event_with_body(self, name: str, *values: Any, body: bytes) -> None:
+        """Send `name` with the body inline, or `name_fd` with a sealed memfd and its size when it is large."""
+        if len(body) <= memory.MAX_INLINE:
+            self.event(name, *values, body)
+        else:
+            self.event(f"{name}_fd", *values, memory.share(body), len(body))
+
+    def error(self, name: str, message: str) -> ProtocolError:
+        """A fatal error of this interface, to be raised."""
+        return ProtocolError(message, object_id=self.id, code=self.interface.enums["error"][name])
+
+    def receive(self, fd: int, size: int) -> bytes:
+        """The octets behind a descriptor; the interface's `bad_fd` when it is no sealed memfd of that size."""
+        try:
+            return memory.receive(fd, size, self.session.broker.max_body)
+        except ProtocolError as error:
+            raise self.error("bad_fd", str(error)) from error
+
+    def on_destroy(self) -> None:
+        """The session forgets the object afterwards."""
+
+    def closed(self) -> None:
+        """The object is gone, by destroy or with its connection."""
+
+
+def join(high: int, low: int) -> int:
+    """A 64-bit value from two words."""
+    return high << 32 | low
+
+
+def split(value: int) -> tuple[int, int]:
+    """A 64-bit value as two words, high first."""
+    return value >> 32 & 0xFFFFFFFF, value & 0xFFFFFFFF
+
+
+def milliseconds(seconds: float) -> tuple[int, int]:
+    """A time as two words of milliseconds."""
+    return split(int(seconds * 1000))

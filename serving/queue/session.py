@@ -1,0 +1,101 @@
+"""One client's connection to the broker: its objects, its rights, its errors."""
+
+import logging
+import socket
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from serving.errors import ProtocolError, Refused
+from serving.queue.connection import Connection
+from serving.queue.consumer import Consumer
+from serving.queue.objects import Display
+from serving.queue.policy import Peer
+from serving.queue.resource import Resource
+
+if TYPE_CHECKING:
+    from serving.queue.broker import Broker
+
+MAX_OBJECTS = 64
+_FIRST_SERVER_ID = 0xFF000000
+
+_log = logging.getLogger(__name__)
+
+
+class Session:
+    """Reads requests and calls the object that they name. Whatever a handler raises ends at most this session."""
+
+    def __init__(self, broker: "Broker", sock: socket.socket, peer: Peer, gone: Callable[["Session"], None]) -> None:
+        self.broker, self.peer = broker, peer
+        self.owner = peer.owner
+        self.rights = broker.policy.of(peer)
+        self._gone = gone
+        self._objects: dict[int, Resource] = {}
+        self.connection = Connection(sock, incoming=self._incoming, closed=self._closed, failed=self._failed)
+        self.add(1, Display(self))
+
+    def add(self, object_id: int, resource: Resource) -> None:
+        """Register a new object under the id that the client chose."""
+        if not 0 < object_id < _FIRST_SERVER_ID or object_id in self._objects:
+            raise ProtocolError("the new id is in use or out of range", object_id=1, code=0)
+        if len(self._objects) >= MAX_OBJECTS:
+            raise ProtocolError("too many objects; destroy some", object_id=1, code=2)
+        resource.id = object_id
+        self._objects[object_id] = resource
+
+    def remove(self, resource: Resource) -> None:
+        """Forget an object and tell the client that its id is free."""
+        if self._objects.pop(resource.id, None) is not None:
+            resource.closed()
+            self._objects[1].event("delete_id", resource.id)
+
+    def reason(self, refused: Refused) -> int:
+        """The refusal's number on the wire."""
+        return self.broker.reasons.get(refused.reason, self.broker.reasons["malformed"])
+
+    def revoke(self, leases: set[tuple[int, int]]) -> None:
+        """Tell the consumers whose leases are over."""
+        for resource in self._objects.values():
+            if isinstance(resource, Consumer):
+                resource.revoke(leases)
+
+    def close(self) -> None:
+        """End the session."""
+        self.connection.close()
+
+    def _incoming(self, object_id: int, opcode: int, payload: memoryview, fds: "deque[int]") -> None:
+        resource = self._objects.get(object_id)
+        if resource is None:
+            raise ProtocolError("no such object", object_id=1, code=0)
+        requests = resource.interface.requests
+        if opcode >= len(requests):
+            raise ProtocolError("no such request", object_id=1, code=1)
+        message = requests[opcode]
+        try:
+            values = message.decode(payload, fds)
+        except ProtocolError as error:
+            raise ProtocolError(str(error), object_id=1, code=1) from error
+        self._call(resource, message.name, values)
+        if message.destructor:
+            self.remove(resource)
+
+    def _call(self, resource: Resource, name: str, values: list[Any]) -> None:
+        try:
+            getattr(resource, f"on_{name}")(*values)
+        except ProtocolError as error:
+            error.object_id = error.object_id or resource.id
+            raise
+        except Exception:
+            _log.exception("%s.%s failed", resource.interface.name, name)
+            raise ProtocolError("the broker failed", object_id=1, code=3) from None
+
+    def _failed(self, error: ProtocolError) -> None:
+        _log.warning("peer %d broke the protocol: %s", self.peer.pid, error)
+        self._objects[1].event("error", error.object_id or 1, error.code, str(error))
+        self.connection.flush()
+        self.connection.close()
+
+    def _closed(self) -> None:
+        for resource in self._objects.values():
+            resource.closed()
+        self._gone(self)

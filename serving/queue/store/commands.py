@@ -1,0 +1,164 @@
+"""Commands of the directory: each is one transaction and answers with one row."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from serving.errors import Refused
+from serving.queue.store import history, intake, ledger
+from serving.queue.store.ledger import Posting
+from serving.queue.store.transaction import Transaction
+
+Answer = dict[str, Any]
+REACTIONS = frozenset({"acknowledged", "not_urgent", "was_urgent"})
+ACTED = frozenset({"acknowledged", "was_urgent"})
+
+
+def enroll_principal(
+    transaction: Transaction,
+    id: str,
+    name: str,
+    key_hash: str,
+    domains: Sequence[str],
+    policy: Mapping[str, Any],
+) -> Answer:
+    """Register a sender, or change one: its key's hash, the From domains that it may use, its policy."""
+    if not id:
+        raise Refused("malformed", "the empty name is reserved for digests")
+    transaction.run("insert_principal", id=id, name=name, key_hash=key_hash, policy=json.dumps(policy))
+    transaction.run("delete_domains", principal=id)
+    for domain in domains:
+        transaction.run("insert_domain", domain=domain, principal=id)
+    return {"id": id}
+
+
+def revoke_principal(transaction: Transaction, id: str) -> Answer:
+    """Take a sender's right to send."""
+    if transaction.one("revoke_principal", id=id) is None:
+        raise Refused("not_found", "no such principal")
+    return {"id": id}
+
+
+def enroll_recipient(
+    transaction: Transaction,
+    lookup: str,
+    address: str,
+    certificate: str | None,
+    wishes: Mapping[str, Any],
+    policy: Mapping[str, Any],
+) -> Answer:
+    """Register a recipient, or change one; mail that was held for want of a key goes on."""
+    sealed = None if certificate is None else bytes.fromhex(certificate)
+    transaction.run(
+        "insert_recipient",
+        lookup=bytes.fromhex(lookup),
+        address=bytes.fromhex(address),
+        certificate=sealed,
+        wishes=json.dumps(wishes),
+        policy=json.dumps(policy),
+    )
+    woken = _wake_all(transaction, lookup, transaction.topology.digest_entry, "enrolled")
+    return {"lookup": lookup, "woken": woken}
+
+
+def wake(transaction: Transaction, id: str) -> Answer:
+    """End the waiting of one notification now."""
+    row = transaction.one("wake", id=int(id))
+    if row is None:
+        raise Refused("not_found", "no such notification waits")
+    transaction.event(row["id"], row["stage"], "woken", row["stage"], {})
+    transaction.touched.add(row["stage"])
+    return {"id": id}
+
+
+def react(transaction: Transaction, id: str, kind: str, at: float) -> Answer:
+    """Store what the recipient did; an acknowledgement or "was urgent" also grows the history, once."""
+    if kind not in REACTIONS:
+        raise Refused("malformed", f"a reaction is one of {', '.join(sorted(REACTIONS))}")
+    if transaction.one("reaction_keys", id=int(id)) is None:
+        raise Refused("not_found", "no such notification")
+    fresh = transaction.run("insert_reaction", id=int(id), kind=kind, at=at).rowcount == 1
+    if fresh:
+        transaction.event(int(id), None, kind, None, {"at": at})
+    if fresh and kind in ACTED:
+        history.react(transaction, int(id), at)
+    return {"id": id, "fresh": fresh}
+
+
+def open_intent(
+    transaction: Transaction, key: str, verb: str, notification: str | None, payload: Mapping[str, Any]
+) -> Answer:
+    """Write down a provider call before it is made; for a key that was opened before, how that one stands."""
+    row = transaction.one("intent", key=key)
+    if row is not None:
+        outcome = None if row["outcome"] is None else json.loads(row["outcome"])
+        return {"state": row["state"], "outcome": outcome}
+    of = None if notification is None else int(notification)
+    transaction.run("insert_intent", key=key, verb=verb, notification=of, payload=json.dumps(payload))
+    return {"state": "opened", "outcome": None}
+
+
+def close_intent(
+    transaction: Transaction,
+    key: str,
+    state: str,
+    outcome: Mapping[str, Any],
+    transfer: Mapping[str, Any] | None = None,
+    wake: str | None = None,
+) -> Answer:
+    """Write down how a provider call ended, with the money that it moved; wakes the recipient's parked mail."""
+    row = transaction.one("intent", key=key)
+    if row is None:
+        raise Refused("not_found", "no such intent; open it first")
+    if row["state"] != "open":
+        return {"state": row["state"], "posted": False}
+    transaction.run("close_intent", key=key, state=state, outcome=json.dumps(outcome))
+    posted = transfer is not None and _post(transaction, transfer, row["notification"])
+    if wake is not None:
+        for stage, place in transaction.topology.places.items():
+            if "wallet:" in place.accounts:
+                _wake_all(transaction, wake, stage, "paid")
+    return {"state": state, "posted": posted}
+
+
+def bundle(
+    transaction: Transaction, recipient: str, address: str, body: str, parents: Sequence[str], at: float
+) -> Answer:
+    """Make a digest of the parents; see `intake.bundle`."""
+    del at  # the store's own time counts
+    ids = intake.bundle(
+        transaction,
+        bytes.fromhex(recipient),
+        bytes.fromhex(address),
+        bytes.fromhex(body),
+        [int(id_) for id_ in parents],
+    )
+    return {"via": str(ids.notifications[0])}
+
+
+COMMANDS: Mapping[str, Callable[..., Answer]] = {
+    command.__name__: command
+    for command in (
+        enroll_principal,
+        revoke_principal,
+        enroll_recipient,
+        wake,
+        react,
+        open_intent,
+        close_intent,
+        bundle,
+    )
+}
+
+
+def _post(transaction: Transaction, transfer: Mapping[str, Any], notification: int | None) -> bool:
+    postings = [Posting(posting["account"], int(posting["amount"])) for posting in transfer["postings"]]
+    return ledger.transfer(transaction, transfer["key"], postings, transfer["currency"], notification)
+
+
+def _wake_all(transaction: Transaction, lookup: str, stage: str, cause: str) -> int:
+    rows = transaction.all("wake_recipient", lookup=bytes.fromhex(lookup), stage=stage)
+    for row in rows:
+        transaction.event(row["id"], stage, "woken", stage, {"cause": cause})
+        transaction.touched.add(stage)
+    return len(rows)

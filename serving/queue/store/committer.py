@@ -1,0 +1,132 @@
+"""Group commit: one thread owns the connection and commits what all clients asked for in one transaction.
+
+Every answer goes out after the commit's fsync. One verb that is refused rolls back to its savepoint and harms no other.
+"""
+
+import asyncio
+import logging
+import sqlite3
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from serving.errors import ProtocolError, Refused
+from serving.queue.store.transaction import Identifiers, Transaction
+from serving.queue.topology import Topology
+
+Verb = Callable[[Transaction], Any]
+Done = Callable[[Any], None]  # gets the verb's value, or a Refused
+
+_log = logging.getLogger(__name__)
+
+
+class Committer:
+    """Runs verbs in the order in which they came. `done` callbacks run in the loop, after the commit."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        topology: Topology,
+        *,
+        touched: Callable[[set[str]], None],
+        clock: Callable[[], float] = time.time,
+        batch: int = 1024,
+    ) -> None:
+        self._connection, self._topology, self._touched = connection, topology, touched
+        self._clock, self._batch = clock, batch
+        self._identifiers = Identifiers()
+        self._loop = asyncio.get_running_loop()
+        self._waiting: list[tuple[Verb, Done]] = []
+        self._wake = threading.Condition()
+        self._stopping = False
+        self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
+        self._thread.start()
+
+    def submit(self, verb: Verb, done: Done) -> None:
+        """Run the verb in the next transaction."""
+        with self._wake:
+            self._waiting.append((verb, done))
+            self._wake.notify()
+
+    async def run(self, verb: Verb) -> Any:
+        """Run the verb and wait for its commit; raises Refused."""
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self.submit(verb, lambda answer: None if future.cancelled() else future.set_result(answer))
+        answer = await future
+        if isinstance(answer, Refused):
+            raise answer
+        return answer
+
+    def close(self) -> None:
+        """Finish what waits, then end the thread and close the store."""
+        with self._wake:
+            self._stopping = True
+            self._wake.notify()
+        self._thread.join()
+        self._connection.close()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                while not self._waiting and not self._stopping:
+                    self._wake.wait()
+                batch, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
+            if not batch:
+                return
+            answers, touched = self._commit([verb for verb, _ in batch])
+            done = [callback for _, callback in batch]
+            try:
+                self._loop.call_soon_threadsafe(self._deliver, done, answers, touched)
+            except RuntimeError:  # the loop is closed: nobody is left to be told
+                return
+
+    def _deliver(self, done: list[Done], answers: list[Any], touched: set[str]) -> None:
+        for callback, answer in zip(done, answers, strict=True):
+            try:
+                callback(answer)
+            except Exception:
+                _log.exception("an answer could not be handed over")
+        if touched:
+            self._touched(touched)
+
+    def _commit(self, verbs: list[Verb]) -> tuple[list[Any], set[str]]:
+        transaction = Transaction(self._connection, self._topology, self._identifiers, self._clock())
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            answers = [self._run(transaction, verb) for verb in verbs]
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            _log.error("the store failed: %s", error)
+            self._roll_back()
+            return [Refused("storage", "the durable store failed; try again later") for _ in verbs], set()
+        return answers, transaction.touched
+
+    def _run(self, transaction: Transaction, verb: Verb) -> Any:
+        self._connection.execute("SAVEPOINT verb")
+        try:
+            answer: Any = verb(transaction)
+        except Refused as refused:
+            answer = refused
+        except (
+            sqlite3.IntegrityError,
+            sqlite3.DataError,
+            ProtocolError,
+            ValueError,
+            KeyError,
+            TypeError,
+            OverflowError,
+        ) as error:
+            _log.warning("a verb was malformed: %s", type(error).__name__)
+            answer = Refused("malformed", type(error).__name__)
+        if isinstance(answer, Refused):
+            self._connection.execute("ROLLBACK TO verb")
+        self._connection.execute("RELEASE verb")
+        return answer
+
+    def _roll_back(self) -> None:
+        try:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            _log.exception("the store could not be rolled back")

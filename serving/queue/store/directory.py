@@ -1,0 +1,149 @@
+"""Queries and commands by name: who may send, who receives, where a notification is, the ledger.
+
+Octets are hexadecimal in parameters and rows, ids are decimal strings, times are seconds since the epoch.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from serving.errors import Refused
+from serving.queue.store import commands
+from serving.queue.store.database import Row
+from serving.queue.store.transaction import Transaction
+
+Rows = list[dict[str, Any]]
+Query = Callable[..., Rows]
+
+_IDS = frozenset({"id", "message", "notification", "via"})
+_JSON = frozenset({"facts", "detail", "policy", "wishes", "payload", "outcome"})
+
+
+def answer(transaction: Transaction, name: str, parameters: Mapping[str, Any]) -> Rows:
+    """Run the query or command; Refused `unknown_statement`, `malformed`, or what the command says."""
+    if name in QUERIES:
+        return QUERIES[name](transaction, **parameters)
+    if name in commands.COMMANDS:
+        return [commands.COMMANDS[name](transaction, **parameters)]
+    raise Refused("unknown_statement", "the directory has no such query or command")
+
+
+def notification(transaction: Transaction, id: str) -> Rows:
+    """Where one notification is."""
+    return _rows(transaction.all("notification", id=int(id)))
+
+
+def events(transaction: Transaction, id: str) -> Rows:
+    """How it got there."""
+    return _rows(transaction.all("events", id=int(id)))
+
+
+def principal(transaction: Transaction, id: str) -> Rows:
+    """A sender with its domains."""
+    return _principals(transaction, transaction.all("principal", id=id))
+
+
+def principal_by_key(transaction: Transaction, key_hash: str) -> Rows:
+    """The sender whose API key has this hash."""
+    return _principals(transaction, transaction.all("principal_by_key", key_hash=key_hash))
+
+
+def sender_policy(transaction: Transaction, principal: str) -> Rows:
+    """What a sender's written policy says."""
+    return [{"policy": row["policy"]} for row in _rows(transaction.all("principal", id=principal))]
+
+
+def domain_owners(transaction: Transaction, domain: str) -> Rows:
+    """The senders who own exactly this domain."""
+    return _rows(transaction.all("domain_owners", domain=domain))
+
+
+def recipient(transaction: Transaction, lookup: str) -> Rows:
+    """An enrolled recipient."""
+    return _rows(transaction.all("recipient", lookup=bytes.fromhex(lookup)))
+
+
+def counters(transaction: Transaction, keys: list[str]) -> Rows:
+    """The history's counters under these keys; those never counted are left out."""
+    found = (transaction.one("counter", key=bytes.fromhex(key)) for key in keys)
+    return _rows([row for row in found if row is not None])
+
+
+def balance(transaction: Transaction, account: str) -> Rows:
+    """An account's balance in minor units."""
+    return _rows(transaction.all("account", account=account))
+
+
+def postings(transaction: Transaction, notification: str) -> Rows:
+    """What was posted for a notification."""
+    return _rows(transaction.all("notification_postings", id=int(notification)))
+
+
+def intents(transaction: Transaction, state: str = "open") -> Rows:
+    """Provider calls in this state, oldest first, at most 1,000."""
+    return _rows(transaction.all("intents", state=state))
+
+
+def depths(transaction: Transaction) -> Rows:
+    """How many notifications are where."""
+    return _rows(transaction.all("depths"))
+
+
+def body(transaction: Transaction, message: str) -> Rows:
+    """A message's sealed body."""
+    row = transaction.one("message_body", id=int(message))
+    return [] if row is None else [{"body": row["body"].hex()}]
+
+
+def digest_due(transaction: Transaction, recipient: str, including: str, limit: int = 200) -> Rows:
+    """The recipient's deferred notifications that are due and in no digest yet, oldest first."""
+    rows = transaction.all(
+        "digest_due",
+        recipient=bytes.fromhex(recipient),
+        including=int(including),
+        limit=limit,
+        stage=transaction.topology.digest,
+    )
+    return _rows(rows)
+
+
+QUERIES: Mapping[str, Query] = {
+    query.__name__: query
+    for query in (
+        notification,
+        events,
+        principal,
+        principal_by_key,
+        sender_policy,
+        domain_owners,
+        recipient,
+        counters,
+        balance,
+        postings,
+        intents,
+        depths,
+        body,
+        digest_due,
+    )
+}
+
+
+def _principals(transaction: Transaction, rows: list[Row]) -> Rows:
+    return [
+        {**row, "domains": [found["name"] for found in transaction.all("principal_domains", id=row["id"])]}
+        for row in _rows(rows)
+    ]
+
+
+def _rows(rows: list[Row]) -> Rows:
+    return [{name: _value(name, row[name]) for name in row.keys()} for row in rows]  # noqa: SIM118 - Row is no dict
+
+
+def _value(name: str, value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    if name in _IDS and isinstance(value, int):
+        return str(value)
+    if name in _JSON and isinstance(value, str):
+        return json.loads(value)
+    return value

@@ -1,0 +1,201 @@
+"""Claiming work and moving it on. Every function is a verb: it runs inside one transaction of the committer."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving.errors import Refused
+from serving.queue.store import history, ledger
+from serving.queue.store.database import Row
+from serving.queue.store.ledger import Posting
+from serving.queue.store.transaction import Transaction, merged
+from serving.queue.topology import Edge, Place
+
+URGENT, NORMAL = 0, 1
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseName:
+    """A lease: the notification, its fence, and the process that holds it (`owner`, "pid:start time")."""
+
+    id: int
+    fence: int
+    owner: str
+
+
+@dataclass(slots=True)
+class Pending:
+    """What a hop collects before `complete` applies it."""
+
+    facts: dict[str, Any] = field(default_factory=dict)
+    envelope: bytes | None = None
+    postings: list[Posting] = field(default_factory=list)
+    seen: list[history.Increment] = field(default_factory=list)
+    reaction: bytes = b""
+    currency: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A lease as handed out, with the body its stage works on."""
+
+    row: Mapping[str, Any]
+    principal: str
+    body: bytes
+
+
+def claim(transaction: Transaction, stage: str, count: int, owner: str, visibility: float) -> list[Claimed]:
+    """Lease up to `count` due notifications of the stage for `visibility` seconds, urgent ones first."""
+    claimed: list[Row] = []
+    for priority in (URGENT, NORMAL):
+        if len(claimed) < count:
+            rows = transaction.all(
+                "claim",
+                stage=stage,
+                priority=priority,
+                count=count - len(claimed),
+                owner=owner,
+                until=transaction.now + visibility,
+            )
+            claimed += sorted(rows, key=lambda row: int(row["id"]))
+    place = transaction.topology.places[stage]
+    return [_with_body(transaction, row, place) for row in claimed]
+
+
+def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: Pending, until: float | None) -> None:
+    """Apply what was collected and follow the outcome's edge; Refused, and nothing changed, when a check fails."""
+    row = leased(transaction, name)
+    stage = row["stage"]
+    place = transaction.topology.places[stage]
+    edge = place.edges.get(outcome)
+    if edge is None:
+        raise Refused("edge_forbidden", f"{stage} has no outcome {outcome}")
+    facts = merged(row["facts"], pending.facts)
+    _post(transaction, name.id, stage, outcome, place, pending)
+    if pending.seen and history.grow_once(transaction, name.id, "seen", pending.seen):
+        row = {**row, "reaction": pending.reaction}
+    if pending.envelope is not None:
+        transaction.run("insert_envelope", id=name.id, body=pending.envelope)
+    if edge.kind == "stage":
+        _require(transaction, name.id, transaction.topology.places[edge.to], json.loads(facts))
+    _move(transaction, row, edge, facts, until)
+    transaction.event(name.id, stage, outcome, edge.to, pending.facts)
+    if edge.kind == "end":
+        _end(transaction, name.id, edge.to)
+
+
+def note(transaction: Transaction, name: LeaseName, kind: str, facts: Mapping[str, Any]) -> None:
+    """Write down what is about to happen; the lease goes on."""
+    row = leased(transaction, name)
+    if facts:
+        transaction.run("note", id=name.id, facts=merged(row["facts"], facts))
+    transaction.event(name.id, row["stage"], kind, None, facts)
+
+
+def retry(transaction: Transaction, name: LeaseName, delay: float, cause: str) -> None:
+    """Give the lease back; not claimable for `delay` seconds."""
+    row = leased(transaction, name)
+    transaction.run("retry", id=name.id, available_at=transaction.now + delay)
+    transaction.event(name.id, row["stage"], "retried", row["stage"], {"cause": cause, "delay": delay})
+    transaction.touched.add(row["stage"])
+
+
+def dead(transaction: Transaction, name: LeaseName, cause: str) -> None:
+    """Give the notification up; what was held for it goes back to the recipient's wallet in the same transaction."""
+    row = leased(transaction, name)
+    account = f"hold:{name.id}"
+    held = transaction.one("account", account=account)
+    if held is not None and held["balance"]:
+        wallet = f"wallet:{bytes(row['recipient']).hex()}"
+        back = [Posting(account, -held["balance"]), Posting(wallet, held["balance"])]
+        ledger.transfer(transaction, f"{name.id}:returned", back, held["currency"], name.id)
+    _move(transaction, row, Edge("end", "dead"), row["facts"], None)
+    transaction.event(name.id, row["stage"], "died", "dead", {"cause": cause})
+    _end(transaction, name.id, "dead")
+
+
+def extend(transaction: Transaction, name: LeaseName, visibility: float) -> None:
+    """`visibility` more seconds from now."""
+    leased(transaction, name)
+    transaction.run("extend", id=name.id, until=transaction.now + visibility)
+
+
+def release(transaction: Transaction, owner: str) -> None:
+    """Return all leases of a process that is gone."""
+    transaction.touched.update(row["stage"] for row in transaction.all("release_owner", owner=owner))
+
+
+def release_expired(transaction: Transaction) -> list[Row]:
+    """Return leases whose time is over."""
+    rows = transaction.all("release_expired")
+    transaction.touched.update(row["stage"] for row in rows)
+    return rows
+
+
+def leased(transaction: Transaction, name: LeaseName) -> Mapping[str, Any]:
+    """The row behind a lease; Refused `lease_lost` when the lease is over or somebody else's."""
+    row = transaction.one("leased", id=name.id, fence=name.fence, owner=name.owner)
+    if row is None:
+        raise Refused("lease_lost", "the lease is over or belongs to another process")
+    return dict(row)
+
+
+def _with_body(transaction: Transaction, row: Row, place: Place) -> Claimed:
+    message = transaction.one("message_body" if place.body == "message" else "message_principal", id=row["message"])
+    principal = "" if message is None else message["principal"]
+    body = b""
+    if place.body == "message" and message is not None:
+        body = message["body"]
+    elif place.body == "envelope":
+        envelope = transaction.one("envelope_body", id=row["id"])
+        body = b"" if envelope is None else envelope["body"]
+    return Claimed(dict(row), principal, body)
+
+
+def _post(transaction: Transaction, id_: int, stage: str, outcome: str, place: Place, pending: Pending) -> None:
+    if not pending.postings:
+        return
+    if not all(posting.account.startswith(place.accounts) for posting in pending.postings):
+        raise Refused("denied", f"{stage} may not post to this account")
+    ledger.transfer(transaction, f"{id_}:{outcome}", pending.postings, pending.currency, id_)
+
+
+def _require(transaction: Transaction, id_: int, place: Place, facts: Mapping[str, Any]) -> None:
+    """Money and envelope are checked where they lie, not only where a fact claims them."""
+    for requirement in place.requires:
+        if requirement == "envelope":
+            met = transaction.one("envelope_body", id=id_) is not None and "envelope" in facts
+        elif requirement == "payment":
+            met = bool(facts.get("waiver")) or ledger.balance(transaction, f"hold:{id_}") > 0
+        else:
+            met = requirement in facts
+        if not met:
+            raise Refused("incomplete", f"the next stage requires {requirement}")
+
+
+def _move(transaction: Transaction, row: Mapping[str, Any], edge: Edge, facts: str, until: float | None) -> None:
+    states = {"stage": "queued", "parked": "parked", "deferred": "deferred", "end": edge.to}
+    at_once = edge.kind == "stage" and until is None
+    priority = row["priority"] if edge.urgent is None else (URGENT if edge.urgent else NORMAL)
+    transaction.run(
+        "move",
+        id=row["id"],
+        stage=None if edge.kind == "end" else edge.to,
+        state=states[edge.kind],
+        priority=priority,
+        available_at=transaction.now if at_once else until,
+        facts=facts,
+        reaction=row["reaction"],
+    )
+    if edge.kind == "stage":
+        transaction.touched.add(edge.to)
+
+
+def _end(transaction: Transaction, id_: int, state: str) -> None:
+    """An end takes the outgoing mail with it, and a digest's end is its parents'."""
+    transaction.run("delete_envelope", id=id_)
+    parents = "delivered" if state == "delivered" else "dead"
+    for child in transaction.all("children_of_digest", via=id_):
+        transaction.run("end_parent", id=child["id"], state=parents)
+        transaction.event(child["id"], transaction.topology.digest, parents, parents, {"via": str(id_)})

@@ -1,0 +1,106 @@
+"""What brings new notifications: `accept` for a sender's message, `bundle` for a digest of what was deferred."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from serving.errors import Refused
+from serving.queue.store.hops import NORMAL
+from serving.queue.store.transaction import Transaction, merged
+
+
+@dataclass(frozen=True, slots=True)
+class NewMessage:
+    """One body for N recipients; each is (32-octet lookup, sealed address)."""
+
+    principal: str
+    body: bytes
+    recipients: Sequence[tuple[bytes, bytes]]
+    key: str | None
+    digest: bytes
+    facts: Mapping[str, Any]
+    priority: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ids:
+    """What a message became, in the recipients' order; `duplicate` when it had been accepted before."""
+
+    message: int
+    notifications: tuple[int, ...]
+    duplicate: bool = False
+
+
+def accept(transaction: Transaction, new: NewMessage) -> Ids:
+    """Store the message and a notification a recipient; the same key and digest answer with the original ids."""
+    if not new.recipients:
+        raise Refused("malformed", "a message needs a recipient")
+    known = _known(transaction, new)
+    if known is not None:
+        return known
+    ids = _insert(transaction, new, transaction.topology.entry, "accepted")
+    if new.key is not None:
+        transaction.run(
+            "insert_idempotency", principal=new.principal, key=new.key, digest=new.digest, message=ids.message
+        )
+    return ids
+
+
+def bundle(transaction: Transaction, recipient: bytes, address: bytes, body: bytes, parents: Sequence[int]) -> Ids:
+    """Make a digest of deferred notifications: a new one for the same recipient, with every parent bound to it.
+
+    All or nothing: Refused `not_bundleable` when a parent is not due, has ended, or lies in another digest already.
+    """
+    topology = transaction.topology
+    facts = {"waiver": "digest", "parents": len(parents)}
+    ids = _insert(
+        transaction,
+        NewMessage("", body, [(recipient, address)], None, b"", facts, NORMAL),
+        topology.digest_entry,
+        "bundles",
+    )
+    (via,) = ids.notifications
+    for parent in parents:
+        row = transaction.one("parent", id=parent, recipient=recipient, stage=topology.digest)
+        if row is None:
+            raise Refused("not_bundleable", "a parent is not due, has ended, or lies in another digest")
+        facts_with_via = merged(row["facts"], {"via": str(via)})
+        transaction.run("bundle_parent", id=parent, via=via, facts=facts_with_via)
+        transaction.event(parent, topology.digest, "bundled", topology.digest, {"via": str(via)})
+    return ids
+
+
+def _known(transaction: Transaction, new: NewMessage) -> Ids | None:
+    if new.key is None:
+        return None
+    row = transaction.one("find_idempotency", principal=new.principal, key=new.key)
+    if row is None:
+        return None
+    if row["digest"] != new.digest:
+        raise Refused("key_conflict", "the idempotency key came before, with other content")
+    ids = tuple(found["id"] for found in transaction.all("message_notifications", message=row["message"]))
+    return Ids(row["message"], ids, duplicate=True)
+
+
+def _insert(transaction: Transaction, new: NewMessage, stage: str, kind: str) -> Ids:
+    message = transaction.new_id()
+    transaction.run("insert_message", id=message, principal=new.principal, body=new.body)
+    facts = merged("{}", new.facts)
+    ids = []
+    for ordinal, (recipient, address) in enumerate(new.recipients):
+        ids.append(transaction.new_id())
+        transaction.run(
+            "insert_notification",
+            id=ids[-1],
+            message=message,
+            ordinal=ordinal,
+            recipient=recipient,
+            address=address,
+            stage=stage,
+            priority=new.priority,
+            facts=facts,
+        )
+        transaction.event(ids[-1], None, kind, stage, json.loads(facts))
+    transaction.touched.add(stage)
+    return Ids(message, tuple(ids))

@@ -1,0 +1,150 @@
+-- The one place where state lives. Octets are opaque here: bodies, addresses and certificates come sealed.
+-- Times are seconds since 1970-01-01 UTC as REAL; money is integer minor units.
+
+CREATE TABLE message (
+    id          INTEGER PRIMARY KEY,
+    principal   TEXT    NOT NULL,
+    body        BLOB    NOT NULL,
+    accepted_at REAL    NOT NULL
+) STRICT;
+
+CREATE TABLE notification (
+    id           INTEGER PRIMARY KEY,
+    message      INTEGER NOT NULL REFERENCES message (id),
+    ordinal      INTEGER NOT NULL,
+    recipient    BLOB    NOT NULL,
+    address      BLOB    NOT NULL,
+    stage        TEXT,
+    state        TEXT    NOT NULL CHECK (state IN
+        ('queued', 'leased', 'deferred', 'parked', 'delivered', 'discarded', 'rejected', 'dead')),
+    priority     INTEGER NOT NULL,
+    available_at REAL,
+    attempt      INTEGER NOT NULL DEFAULT 0,
+    fence        INTEGER NOT NULL DEFAULT 0,
+    owner        TEXT,
+    lease_until  REAL,
+    facts        TEXT    NOT NULL,
+    reaction     BLOB    NOT NULL DEFAULT x'',
+    via          INTEGER REFERENCES notification (id),
+    accepted_at  REAL    NOT NULL
+) STRICT;
+
+CREATE INDEX notification_ready ON notification (stage, priority, available_at)
+    WHERE available_at IS NOT NULL AND state IN ('queued', 'deferred', 'parked');
+CREATE INDEX notification_leased ON notification (owner) WHERE state = 'leased';
+CREATE INDEX notification_waiting ON notification (recipient, stage) WHERE state IN ('deferred', 'parked');
+CREATE INDEX notification_via ON notification (via) WHERE via IS NOT NULL;
+CREATE INDEX notification_message ON notification (message, ordinal);
+CREATE INDEX notification_depth ON notification (stage, state);
+
+CREATE TABLE envelope (
+    notification INTEGER PRIMARY KEY REFERENCES notification (id),
+    body         BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE event (
+    notification INTEGER NOT NULL REFERENCES notification (id),
+    seq          INTEGER NOT NULL,
+    at           REAL    NOT NULL,
+    stage        TEXT,
+    kind         TEXT    NOT NULL,
+    next         TEXT,
+    detail       TEXT    NOT NULL,
+    PRIMARY KEY (notification, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE idempotency (
+    principal TEXT    NOT NULL,
+    key       TEXT    NOT NULL,
+    digest    BLOB    NOT NULL,
+    message   INTEGER NOT NULL,
+    at        REAL    NOT NULL,
+    PRIMARY KEY (principal, key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE principal (
+    id         TEXT PRIMARY KEY,
+    name       TEXT NOT NULL,
+    key_hash   TEXT NOT NULL UNIQUE,
+    policy     TEXT NOT NULL,
+    created_at REAL NOT NULL,
+    revoked_at REAL
+) STRICT;
+
+CREATE TABLE domain (
+    name      TEXT NOT NULL,
+    principal TEXT NOT NULL REFERENCES principal (id),
+    PRIMARY KEY (name, principal)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE recipient (
+    lookup      BLOB PRIMARY KEY,
+    address     BLOB NOT NULL,
+    certificate BLOB,
+    wishes      TEXT NOT NULL,
+    policy      TEXT NOT NULL
+) STRICT;
+
+CREATE TABLE counter (
+    key   BLOB PRIMARY KEY,
+    count INTEGER NOT NULL,
+    last  REAL    NOT NULL,
+    link  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE counted (
+    notification INTEGER NOT NULL,
+    kind         TEXT    NOT NULL,
+    PRIMARY KEY (notification, kind)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE reaction (
+    notification INTEGER NOT NULL REFERENCES notification (id),
+    kind         TEXT    NOT NULL,
+    at           REAL    NOT NULL,
+    PRIMARY KEY (notification, kind)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE account (
+    name     TEXT PRIMARY KEY,
+    currency TEXT    NOT NULL,
+    balance  INTEGER NOT NULL CHECK (balance >= 0 OR (name NOT LIKE 'wallet:%' AND name NOT LIKE 'hold:%'))
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE transfer (
+    seq          INTEGER PRIMARY KEY,
+    key          TEXT    NOT NULL UNIQUE,
+    notification INTEGER,
+    currency     TEXT    NOT NULL,
+    at           REAL    NOT NULL,
+    hash         BLOB    NOT NULL
+) STRICT;
+
+CREATE TABLE posting (
+    transfer INTEGER NOT NULL REFERENCES transfer (seq),
+    account  TEXT    NOT NULL REFERENCES account (name),
+    amount   INTEGER NOT NULL,
+    PRIMARY KEY (transfer, account)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX posting_account ON posting (account);
+
+CREATE TRIGGER transfer_is_append_only BEFORE UPDATE ON transfer BEGIN SELECT raise(ABORT, 'append-only'); END;
+CREATE TRIGGER transfer_stays BEFORE DELETE ON transfer BEGIN SELECT raise(ABORT, 'append-only'); END;
+CREATE TRIGGER posting_is_append_only BEFORE UPDATE ON posting BEGIN SELECT raise(ABORT, 'append-only'); END;
+CREATE TRIGGER posting_stays BEFORE DELETE ON posting BEGIN SELECT raise(ABORT, 'append-only'); END;
+
+CREATE TABLE intent (
+    key          TEXT PRIMARY KEY,
+    verb         TEXT NOT NULL,
+    notification INTEGER,
+    payload      TEXT NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('open', 'done', 'refused')),
+    outcome      TEXT,
+    opened_at    REAL NOT NULL,
+    closed_at    REAL
+) STRICT;
+
+CREATE INDEX intent_open ON intent (opened_at) WHERE state = 'open';
+
+PRAGMA user_version = 1;

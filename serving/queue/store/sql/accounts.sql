@@ -1,0 +1,1 @@
+SELECT name AS account, balance, currency FROM account ORDER BY name

@@ -1,0 +1,1 @@
+SELECT id FROM notification WHERE via = :via AND state = 'deferred'

@@ -1,0 +1,1 @@
+UPDATE intent SET state = :state, outcome = :outcome, closed_at = :now WHERE key = :key

@@ -1,0 +1,1 @@
+SELECT key, count, last, link FROM counter WHERE key = :key

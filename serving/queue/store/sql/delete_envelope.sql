@@ -1,0 +1,1 @@
+DELETE FROM envelope WHERE notification = :id

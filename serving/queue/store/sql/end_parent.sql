@@ -1,0 +1,1 @@
+UPDATE notification SET state = :state, stage = NULL WHERE id = :id

@@ -1,0 +1,1 @@
+SELECT body FROM envelope WHERE notification = :id

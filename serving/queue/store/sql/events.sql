@@ -1,0 +1,1 @@
+SELECT seq, at, stage, kind, next, detail FROM event WHERE notification = :id ORDER BY seq

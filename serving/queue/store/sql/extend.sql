@@ -1,0 +1,1 @@
+UPDATE notification SET lease_until = :until WHERE id = :id

@@ -1,0 +1,1 @@
+SELECT message, digest FROM idempotency WHERE principal = :principal AND key = :key

@@ -1,0 +1,1 @@
+SELECT seq FROM transfer WHERE key = :key

@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO counted (notification, kind) VALUES (:id, :kind)

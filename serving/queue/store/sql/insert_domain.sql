@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO domain (name, principal) VALUES (:domain, :principal)

@@ -1,0 +1,1 @@
+INSERT OR REPLACE INTO envelope (notification, body) VALUES (:id, :body)

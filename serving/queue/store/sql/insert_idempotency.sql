@@ -1,0 +1,1 @@
+INSERT INTO idempotency (principal, key, digest, message, at) VALUES (:principal, :key, :digest, :message, :now)

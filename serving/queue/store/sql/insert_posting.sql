@@ -1,0 +1,1 @@
+INSERT INTO posting (transfer, account, amount) VALUES (:transfer, :account, :amount)

@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO reaction (notification, kind, at) VALUES (:id, :kind, :at)

@@ -1,0 +1,1 @@
+SELECT key, verb, notification, payload, state, outcome FROM intent WHERE key = :key

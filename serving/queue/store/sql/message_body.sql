@@ -1,0 +1,1 @@
+SELECT body, principal FROM message WHERE id = :id

@@ -1,0 +1,1 @@
+SELECT id FROM notification WHERE message = :message ORDER BY ordinal

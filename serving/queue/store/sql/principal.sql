@@ -1,0 +1,1 @@
+SELECT id, name, policy, revoked_at FROM principal WHERE id = :id

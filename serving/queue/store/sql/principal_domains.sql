@@ -1,0 +1,1 @@
+SELECT name FROM domain WHERE principal = :id ORDER BY name

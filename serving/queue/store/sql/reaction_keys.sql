@@ -1,0 +1,1 @@
+SELECT reaction FROM notification WHERE id = :id

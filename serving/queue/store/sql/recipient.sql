@@ -1,0 +1,1 @@
+SELECT lookup, address, certificate, wishes, policy FROM recipient WHERE lookup = :lookup

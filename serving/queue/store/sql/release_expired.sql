@@ -1,0 +1,3 @@
+UPDATE notification SET state = 'queued', available_at = :now, owner = NULL, lease_until = NULL
+WHERE state = 'leased' AND lease_until < :now
+RETURNING id, fence, stage

@@ -1,0 +1,71 @@
+"""One transaction of the store, as the verbs see it."""
+
+import json
+import secrets
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving.errors import Refused
+from serving.queue.store.database import Row, statement
+from serving.queue.topology import Topology
+
+MAX_FACTS = 2048
+
+
+class Identifiers:
+    """63-bit ids that grow with time: 43 bits of milliseconds, 20 bits that start at random within each."""
+
+    def __init__(self) -> None:
+        self._last = 0
+
+    def next(self, now: float) -> int:
+        """An id larger than any before it in this process."""
+        fresh = int(now * 1000) << 20 | secrets.randbits(19)
+        self._last = max(self._last + 1, fresh)
+        return self._last
+
+
+@dataclass(slots=True)
+class Transaction:
+    """Statements by name at one moment (`now`, seconds since the epoch). `touched` collects stages that got work."""
+
+    connection: sqlite3.Connection
+    topology: Topology
+    identifiers: Identifiers
+    now: float
+    touched: set[str] = field(default_factory=set)
+
+    def run(self, name: str, /, **parameters: Any) -> sqlite3.Cursor:
+        """Execute a named statement; `now` is always bound."""
+        return self.connection.execute(statement(name), {"now": self.now, **parameters})
+
+    def one(self, name: str, /, **parameters: Any) -> Row | None:
+        """The first row, or None."""
+        row: Row | None = self.run(name, **parameters).fetchone()
+        return row
+
+    def all(self, name: str, /, **parameters: Any) -> list[Row]:
+        """All rows."""
+        return self.run(name, **parameters).fetchall()
+
+    def event(
+        self, notification: int, stage: str | None, kind: str, next_: str | None, detail: Mapping[str, Any]
+    ) -> None:
+        """Append to the notification's history."""
+        self.run("insert_event", id=notification, stage=stage, kind=kind, next=next_, detail=json.dumps(detail))
+
+    def new_id(self) -> int:
+        """A fresh id."""
+        return self.identifiers.next(self.now)
+
+
+def merged(facts: str, more: Mapping[str, Any]) -> str:
+    """The facts with more of them, as JSON; Refused when they grow over the limit."""
+    if not more:
+        return facts
+    text = json.dumps({**json.loads(facts), **more}, separators=(",", ":"))
+    if len(text.encode()) > MAX_FACTS:
+        raise Refused("too_large", f"facts over {MAX_FACTS} octets")
+    return text

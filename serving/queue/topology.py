@@ -1,0 +1,66 @@
+"""What the broker knows of the pipeline: stages, the edges between them, and what each stage needs and may touch.
+
+The broker gets it as JSON when it starts; it imports nothing of the stages.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from serving.errors import ConfigurationError
+
+Body = Literal["message", "envelope", "none"]
+Kind = Literal["stage", "end", "parked", "deferred"]
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """Where an outcome leads: a stage at once, a stage after a wait, or an end. `urgent` sets the priority class."""
+
+    kind: Kind
+    to: str
+    urgent: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One stage: what body its leases carry, its edges, what a row must have to enter, what accounts it may post to."""
+
+    body: Body
+    edges: Mapping[str, Edge]
+    requires: tuple[str, ...] = ()
+    accounts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Topology:
+    """All stages, where a new message enters and where a digest does."""
+
+    places: Mapping[str, Place]
+    entry: str
+    digest: str
+    digest_entry: str
+
+    def write(self, path: Path) -> None:
+        """Write it as JSON for the broker."""
+        path.write_text(json.dumps(asdict(self), indent=1), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> "Topology":
+        """The topology in that file; ConfigurationError when it is none."""
+        try:
+            tree = json.loads(path.read_text(encoding="utf-8"))
+            places = {name: _place(place) for name, place in tree["places"].items()}
+            return cls(places, tree["entry"], tree["digest"], tree["digest_entry"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ConfigurationError(f"{path.name} holds no topology; write it with `clarion topology`") from error
+
+
+def _place(tree: Mapping[str, object]) -> Place:
+    fields = dict(tree)
+    edges = {name: Edge(**edge) for name, edge in fields.pop("edges").items()}  # type: ignore[attr-defined]
+    body = fields["body"]
+    requires, accounts = fields["requires"], fields["accounts"]
+    return Place(body, edges, tuple(requires), tuple(accounts))  # type: ignore[arg-type]

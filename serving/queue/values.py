@@ -1,0 +1,22 @@
+"""Structured values on the wire: UTF-8 JSON."""
+
+import json
+from typing import Any
+
+from serving.errors import Refused
+
+
+def json_object(octets: bytes) -> dict[str, Any]:
+    """The JSON object; Refused `malformed` for anything else."""
+    try:
+        value = json.loads(octets)
+    except ValueError as error:
+        raise Refused("malformed", "not JSON") from error
+    if not isinstance(value, dict):
+        raise Refused("malformed", "not a JSON object")
+    return value
+
+
+def encode(value: Any) -> bytes:
+    """JSON octets, as short as they can be."""
+    return json.dumps(value, separators=(",", ":")).encode()

@@ -1,0 +1,51 @@
+"""Tells the broker about the pipeline: the table, and what each stage works on, needs and may touch."""
+
+from serving.pipeline import (
+    DIGEST_ENTRY,
+    ENTRY,
+    TABLE,
+    Deferred,
+    Destination,
+    End,
+    FailedOpen,
+    NotUrgent,
+    Outcome,
+    Parked,
+    Stage,
+    Unverified,
+    Urgent,
+    kind,
+)
+from serving.queue.topology import Body, Edge, Place, Topology
+
+_BODIES: dict[Stage, Body] = {Stage.PAYMENT: "none", Stage.SETTLEMENT: "none", Stage.DELIVERY: "envelope"}
+_REQUIRES = {Stage.PAYMENT: ("envelope",), Stage.DELIVERY: ("envelope", "payment")}
+_ACCOUNTS = {Stage.PAYMENT: ("wallet:", "hold:"), Stage.SETTLEMENT: ("wallet:", "hold:", "revenue")}
+_PRIORITY: dict[type[Outcome], bool] = {Urgent: True, FailedOpen: True, NotUrgent: False, Unverified: False}
+
+
+def topology() -> Topology:
+    """The pipeline's table in the broker's terms."""
+    places = {
+        stage.value: Place(
+            _BODIES.get(stage, "message"),
+            {kind(outcome): _edge(outcome, to) for outcome, to in edges.items()},
+            _REQUIRES.get(stage, ()),
+            _ACCOUNTS.get(stage, ()),
+        )
+        for stage, edges in TABLE.items()
+    }
+    return Topology(places, ENTRY.value, Stage.DIGEST.value, DIGEST_ENTRY.value)
+
+
+def _edge(outcome: type[Outcome], to: Destination) -> Edge:
+    urgent = _PRIORITY.get(outcome)
+    match to:
+        case Stage():
+            return Edge("stage", to.value, urgent)
+        case End():
+            return Edge("end", to.value, urgent)
+        case Parked(stage):
+            return Edge("parked", stage.value, urgent)
+        case Deferred(stage):
+            return Edge("deferred", stage.value, urgent)
