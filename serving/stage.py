@@ -5,7 +5,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from serving.effects import hop_of
 from serving.errors import BrokerUnavailable, Refused, Temporary
@@ -40,34 +40,26 @@ class Work:
     note: Callable[[str, Mapping[str, Any]], Awaitable[None]]
 
 
-class Handler(Protocol):
-    """A stage's work. Raises Temporary for what may succeed later; any other exception counts as a failure."""
+Handler = Callable[[Work], Awaitable[Outcome]]
+"""A stage's work. It raises Temporary for what may succeed later; any other exception counts as a failure."""
 
-    async def handle(self, work: Work) -> Outcome:
-        """The outcome, one of the pipeline's table for this stage."""
-        ...
-
-
-@runtime_checkable
-class Paying(Protocol):
-    """A handler that can be told that the money is not there."""
-
-    def unfunded(self, work: Work) -> Unfunded:
-        """What to wait for, and until when."""
-        ...
+Shortfall = Callable[[Work], Unfunded]
+"""What to wait for, and until when, where the wallet does not cover the hold."""
 
 
-async def serve(stage: Stage, client: Client, handler: Handler, *, concurrency: int = 8) -> None:
+async def serve(
+    stage: Stage, client: Client, handle: Handler, *, concurrency: int = 8, unfunded: Shortfall | None = None
+) -> None:
     """Work for the stage until cancelled, on at most `concurrency` notifications at once."""
     async with asyncio.TaskGroup() as tasks:
         async for lease in client.consume(stage.value, credit=concurrency, visibility=VISIBILITY):
-            tasks.create_task(_work(lease, handler))
+            tasks.create_task(_work(lease, handle, unfunded))
 
 
-async def _work(lease: Lease, handler: Handler) -> None:
+async def _work(lease: Lease, handle: Handler, unfunded: Shortfall | None) -> None:
     keeper = asyncio.create_task(_keep(lease))
     try:
-        await _attempt(lease, handler)
+        await _attempt(lease, handle, unfunded)
     except Refused as refused:
         if refused.reason != "lease_lost":
             _log.error("notification %d: %s", lease.id, refused)
@@ -77,10 +69,10 @@ async def _work(lease: Lease, handler: Handler) -> None:
         keeper.cancel()
 
 
-async def _attempt(lease: Lease, handler: Handler) -> None:
+async def _attempt(lease: Lease, handle: Handler, unfunded: Shortfall | None) -> None:
     work = work_of(lease)
     try:
-        outcome = await handler.handle(work)
+        outcome = await handle(work)
     except Temporary as temporary:
         delay = backoff(lease.attempt) if temporary.retry_after is None else temporary.retry_after
         cause = str(temporary)
@@ -90,18 +82,18 @@ async def _attempt(lease: Lease, handler: Handler) -> None:
     except Exception as error:
         await _fail(lease, error)
     else:
-        await _complete(lease, handler, work, outcome)
+        await _complete(lease, work, outcome, unfunded)
 
 
-async def _complete(lease: Lease, handler: Handler, work: Work, outcome: Outcome) -> None:
+async def _complete(lease: Lease, work: Work, outcome: Outcome, unfunded: Shortfall | None) -> None:
     try:
         await _until_known(
             lambda: lease.complete(kind(type(outcome)), hop_of(outcome, work.id, work.recipient, work.facts))
         )
     except Refused as refused:
-        if refused.reason != "insufficient_funds" or not isinstance(handler, Paying):
+        if refused.reason != "insufficient_funds" or unfunded is None:
             raise
-        waiting = hop_of(handler.unfunded(work), work.id, work.recipient, work.facts)
+        waiting = hop_of(unfunded(work), work.id, work.recipient, work.facts)
         await _until_known(lambda: lease.complete(kind(Unfunded), waiting))
 
 
