@@ -4,9 +4,8 @@ import json
 import re
 from typing import Any
 
-from serving.payment.provider import Order, Verb
+from serving.payment.provider import LARGEST_AMOUNT, Order, Verb
 
-LARGEST_AMOUNT = 10**12
 _KEY = re.compile(r"[!-~]{1,200}")
 _PAYER = re.compile(r"[!-~]{1,64}")
 

@@ -5,6 +5,8 @@ from enum import StrEnum
 from typing import Protocol
 
 PAYER_LENGTH = 16
+LARGEST_AMOUNT = 2**31 - 1
+"""Minor units in one order: what our ledger takes in one posting."""
 
 
 class Verb(StrEnum):

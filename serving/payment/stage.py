@@ -6,8 +6,10 @@ from typing import Any
 
 from serving.payment.exchange import Ledger
 from serving.payment.policy import decide
-from serving.pipeline import Held, Unfunded, Waived
+from serving.pipeline import Held, Hold, Unfunded, Waived
 from serving.stage import Work
+
+REMEMBERED = 1024
 
 
 class Payment:
@@ -16,23 +18,33 @@ class Payment:
     def __init__(
         self, ledger: Ledger, *, price: int, currency: str, wait: float, clock: Callable[[], float] = time.time
     ) -> None:
+        """`price` is minor units of `currency`; `wait` is seconds from one look at an empty wallet to the next."""
         self._ledger = ledger
-        self._price = price
-        self._currency = currency
+        self._default = Hold(price, currency)
         self._wait = wait
         self._clock = clock
+        self._asked: dict[int, Hold] = {}
 
     async def handle(self, work: Work) -> Held | Waived:
         """What the recipient's and the sender's policies say; changes nothing."""
         recipient = await self._policy("recipient", lookup=work.recipient.hex())
         sender = await self._policy("sender_policy", principal=work.principal)
-        return decide(work.facts.get("waiver"), recipient, sender, price=self._price, currency=self._currency)
+        price, currency = self._default.amount, self._default.currency
+        outcome = decide(work.facts.get("waiver"), recipient, sender, price=price, currency=currency)
+        if isinstance(outcome, Held):
+            self._remember(work.id, outcome.hold)
+        return outcome
 
-    async def unfunded(self, work: Work) -> Unfunded:
-        """The wallet lacked the money for what `handle` asked: wait for a top-up; look again after `wait` seconds."""
-        outcome = await self.handle(work)
-        amount = outcome.hold.amount if isinstance(outcome, Held) else 0
-        return Unfunded(amount, self._currency, self._clock() + self._wait)
+    def unfunded(self, work: Work) -> Unfunded:
+        """What the wallet lacked when it was asked for `handle`'s hold: to be woken by a top-up, or looked at again."""
+        hold = self._asked.pop(work.id, self._default)
+        return Unfunded(hold.amount, hold.currency, self._clock() + self._wait)
+
+    def _remember(self, id_: int, hold: Hold) -> None:
+        """For `unfunded`, which follows at once or never: many more than a process works on at a time."""
+        self._asked[id_] = hold
+        if len(self._asked) > REMEMBERED:
+            del self._asked[next(iter(self._asked))]
 
     async def _policy(self, query: str, **parameters: Any) -> dict[str, Any]:
         rows = await self._ledger.query(query, **parameters)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from serving.payment.exchange import Ledger, Transfer, close, exchange
-from serving.payment.provider import Answer, Declined, Order, Provider, Verb, payer_reference
+from serving.payment.provider import LARGEST_AMOUNT, Answer, Declined, Order, Provider, Verb, payer_reference
 
 
 async def top_up(ledger: Ledger, provider: Provider, *, lookup: bytes, amount: int, currency: str, key: str) -> Answer:
@@ -11,10 +11,10 @@ async def top_up(ledger: Ledger, provider: Provider, *, lookup: bytes, amount: i
 
     `Done` means that the wallet has it, `Declined` and `NeedsPayer` that nothing moved. After `TryLater` and `Unknown`
     call again with the same key, or let `resume` do it. Raises ValueError for an amount (minor units) that is not
-    positive.
+    within 1 and `LARGEST_AMOUNT`.
     """
-    if amount <= 0:
-        raise ValueError("a top-up needs a positive amount of minor units")
+    if not 0 < amount <= LARGEST_AMOUNT:
+        raise ValueError(f"a top-up needs a positive amount of at most {LARGEST_AMOUNT} minor units")
     order = Order(key, Verb.CHARGE, payer_reference(lookup), amount, currency)
     postings = {f"clearing:{provider.name}": -amount, f"wallet:{lookup.hex()}": amount}
     answer = await exchange(

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from serving.stage import Work
-
 from serving.payment.stage import Payment
 from serving.pipeline import Held, Hold, Unfunded, Waived
+from serving.stage import Work
 
 RECIPIENT = b"\x01" * 32
 
@@ -82,6 +81,9 @@ async def test_a_waiver_of_an_earlier_stage_is_kept() -> None:
 
 async def test_what_the_wallet_lacks_is_said_with_a_time_to_look_again() -> None:
     """A parked notification that nobody looks at again would be lost."""
-    outcome = await payment(recipient={"price": 9}).unfunded(work())
+    stage = payment(recipient={"price": 9})
+    await stage.handle(work())
+
+    outcome = stage.unfunded(work())
 
     assert outcome == Unfunded(9, "EUR", 1060.0)

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from serving.stage import Work
 
 from serving.errors import ClarionError, Temporary
 from serving.pipeline import Captured, Hold, Returned, Unbilled
 from serving.settlement import Settlement
+from serving.stage import Work
 
 RECEIPT = {"code": 250, "text": "2.0.0 Kept", "message_id": "<1@clarion.invalid>"}
 HOLD = {"amount": 5, "currency": "EUR"}

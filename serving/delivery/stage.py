@@ -1,0 +1,83 @@
+"""The delivery stage: an envelope goes to the receiver until the receiver has it, has refused it, or time is over."""
+
+import time
+from collections.abc import Callable
+from random import Random
+from typing import assert_never
+
+from serving.delivery.connections import Connections, Destination
+from serving.delivery.parcel import open_parcel
+from serving.delivery.schedule import PATIENT, Schedule
+from serving.delivery.transaction import Failure, send
+from serving.errors import Temporary
+from serving.pipeline import Receipt, Sent, Undeliverable
+from serving.sealing import UnsealingKey
+from serving.stage import Work
+
+
+class Delivery:
+    """Sends one envelope a call. A mail may arrive twice only where a reply was lost, and then as the same mail: the
+    Message-ID comes from the envelope."""
+
+    def __init__(
+        self,
+        key: UnsealingKey,
+        destination: Destination,
+        *,
+        expiry: float,
+        random: Random,
+        schedule: Schedule = PATIENT,
+        timeout: float = 60.0,
+        data_timeout: float = 600.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`expiry`: for how many seconds after the first failure to try; the timeouts are seconds for a reply."""
+        self._key = key
+        self._connections = Connections(destination, timeout=timeout)
+        self._expiry = expiry
+        self._random = random
+        self._schedule = schedule
+        self._data_timeout = data_timeout
+        self._clock = clock
+
+    async def close(self) -> None:
+        """Give up the idle connection."""
+        await self._connections.close()
+
+    async def handle(self, work: Work) -> Sent | Undeliverable:
+        """Sent with the receiver's own 250, or Undeliverable with its own refusal.
+
+        Raises:
+            Temporary: the receiver cannot now, is not there, or its reply was lost.
+            Unsealable: the body is no envelope for this key.
+        """
+        parcel = open_parcel(self._key.unseal(work.body))
+
+        async def note_sending() -> None:
+            await work.note("sending", {"sending": {"attempt": work.attempt, "at": self._clock()}})
+
+        ending = await send(self._connections, parcel, before_data=note_sending, data_timeout=self._data_timeout)
+        match ending:
+            case Receipt():
+                return Sent(ending)
+            case Failure(reply, permanent=True):
+                return Undeliverable(reply)
+            case Failure(reply):
+                return await self._postpone(work, reply)
+            case _:
+                assert_never(ending)
+
+    async def _postpone(self, work: Work, reply: str) -> Undeliverable:
+        left = await self._first_failure(work) + self._expiry - self._clock()
+        if left <= 0:
+            return Undeliverable(f"tried for {self._expiry:.0f} s; last: {reply}")
+        raise Temporary(reply, retry_after=min(left, self._schedule.delay(work.attempt, self._random)))
+
+    async def _first_failure(self, work: Work) -> float:
+        """When delivery first failed, in seconds since the epoch. Not when the mail was accepted: it may have waited
+        for a key or for money longer than anybody tries to deliver."""
+        if "failing" in work.facts:
+            return float(work.facts["failing"]["since"])
+        now = self._clock()
+        await work.note("failing", {"failing": {"since": now}})
+        return now

@@ -1,0 +1,244 @@
+"""A provider call in two commits: whatever dies, and wherever, money moves once and both books agree."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from serving.errors import Temporary
+from serving.payment.provider import Absent, Answer, Declined, Done, NeedsPayer, Order, TryLater, Unknown, Verb
+from serving.payment.release import Release
+from serving.payment.topup import resume, top_up
+from serving.pipeline import Hold
+
+LOOKUP = bytes(range(32))
+WALLET = f"wallet:{LOOKUP.hex()}"
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@dataclass
+class Power:
+    """Goes off at the n-th of the moments around each effect; never, when `left` is None."""
+
+    left: int | None = None
+
+    def tick(self) -> None:
+        if self.left is None:
+            return
+        self.left -= 1
+        if self.left == 0:
+            self.left = None
+            raise Killed
+
+
+@dataclass
+class Ledger:
+    """Intents and accounts as the broker keeps them: each command is one commit."""
+
+    power: Power
+    intents: dict[str, dict[str, Any]] = field(default_factory=dict)
+    accounts: Counter[str] = field(default_factory=Counter)
+    woken: list[str] = field(default_factory=list)
+
+    async def query(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
+        assert name == "intents"
+        return [intent for intent in self.intents.values() if intent["state"] == parameters["state"]]
+
+    async def execute(self, name: str, **parameters: Any) -> dict[str, Any]:
+        self.power.tick()
+        done = self._open(parameters) if name == "open_intent" else self._close(parameters)
+        self.power.tick()
+        return done
+
+    def _open(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        known = self.intents.get(parameters["key"])
+        if known is None:
+            self.intents[parameters["key"]] = {**parameters, "state": "open", "outcome": None}
+            return {"state": "opened", "outcome": None}
+        return {"state": known["state"], "outcome": known["outcome"]}
+
+    def _close(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        intent = self.intents[parameters["key"]]
+        if intent["state"] != "open":
+            return {"state": intent["state"]}
+        intent |= {"state": parameters["state"], "outcome": parameters["outcome"]}
+        transfer = parameters["transfer"] or {"postings": []}
+        assert sum(posting["amount"] for posting in transfer["postings"]) == 0
+        self.accounts.update({posting["account"]: posting["amount"] for posting in transfer["postings"]})
+        self.woken += [parameters["wake"]] if parameters["wake"] else []
+        return {"state": parameters["state"]}
+
+
+@dataclass
+class Provider:
+    """Idempotent by key; `answers` says what goes wrong with the next calls (None: nothing)."""
+
+    power: Power
+    answers: list[Callable[["Provider", Order], Answer] | None] = field(default_factory=list)
+    committed: dict[str, Order] = field(default_factory=dict)
+    asked: int = 0
+    name: str = "sandbox"
+
+    async def perform(self, order: Order) -> Answer:
+        self.power.tick()
+        trouble = self.answers.pop(0) if self.answers else None
+        answer = trouble(self, order) if trouble else self._commit(order)
+        self.power.tick()
+        return answer
+
+    async def find(self, order: Order) -> Answer | Absent:
+        self.asked += 1
+        self.power.tick()
+        return Done("1") if order.key in self.committed else Absent()
+
+    def _commit(self, order: Order) -> Answer:
+        assert self.committed.setdefault(order.key, order) == order
+        return Done("1")
+
+
+def timed_out_after_committing(provider: Provider, order: Order) -> Answer:
+    provider.committed[order.key] = order
+    return Unknown("no answer")
+
+
+def always(answer: Answer) -> Callable[[Provider, Order], Answer]:
+    return lambda _, __: answer
+
+
+@pytest.fixture
+def power() -> Power:
+    return Power()
+
+
+@pytest.fixture
+def ledger(power: Power) -> Ledger:
+    return Ledger(power)
+
+
+@pytest.fixture
+def provider(power: Power) -> Provider:
+    return Provider(power)
+
+
+async def pay_in(ledger: Ledger, provider: Provider) -> Answer:
+    return await top_up(ledger, provider, lookup=LOOKUP, amount=500, currency="EUR", key="top-up:1")
+
+
+async def test_a_top_up_credits_the_wallet_and_wakes_who_waited_for_it(ledger: Ledger, provider: Provider) -> None:
+    """The recipient paid: the money and the parked mail both move."""
+    answer = await pay_in(ledger, provider)
+
+    assert answer == Done("1")
+    assert ledger.accounts == {WALLET: 500, "clearing:sandbox": -500}
+    assert ledger.woken == [LOOKUP.hex()]
+
+
+async def test_the_provider_is_told_no_address_and_not_the_whole_lookup(ledger: Ledger, provider: Provider) -> None:
+    """The provider gets a name of its own for each payer, nothing that finds a person."""
+    await pay_in(ledger, provider)
+
+    assert [order.payer for order in provider.committed.values()] == [LOOKUP.hex()[:16]]
+
+
+@pytest.mark.parametrize("moment", range(1, 7))
+async def test_a_top_up_killed_at_any_moment_is_resumed_and_paid_once(
+    ledger: Ledger, provider: Provider, power: Power, moment: int
+) -> None:
+    """Every moment before and after each of the three effects; the six are all there are."""
+    power.left = moment
+    with pytest.raises(Killed):
+        await pay_in(ledger, provider)
+
+    await pay_in(ledger, provider)
+    await resume(ledger, provider)
+
+    assert list(provider.committed) == ["top-up:1"]
+    assert ledger.accounts == {WALLET: 500, "clearing:sandbox": -500}
+
+
+async def test_resume_finishes_what_nobody_comes_back_for(ledger: Ledger, provider: Provider, power: Power) -> None:
+    """The payer closed the page after paying; the wallet gets its money all the same."""
+    power.left = 4
+    with pytest.raises(Killed):
+        await pay_in(ledger, provider)
+
+    await resume(ledger, provider)
+
+    assert ledger.accounts[WALLET] == 500
+    assert provider.asked == 1
+
+
+async def test_an_unknown_answer_is_asked_about_and_not_paid_again(ledger: Ledger, provider: Provider) -> None:
+    """A timeout taken for a failure is how payers pay twice."""
+    provider.answers = [timed_out_after_committing]
+    first = await pay_in(ledger, provider)
+    assert ledger.accounts == {}
+
+    second = await pay_in(ledger, provider)
+
+    assert (first, second) == (Unknown("no answer"), Done("1"))
+    assert provider.asked == 1
+    assert ledger.accounts[WALLET] == 500
+
+
+async def test_a_declined_charge_moves_nothing_and_stays_declined(ledger: Ledger, provider: Provider) -> None:
+    """A closed intent is an answer; the same key is not tried on the payer's card again."""
+    provider.answers = [always(Declined("card_declined"))]
+    await pay_in(ledger, provider)
+
+    again = await pay_in(ledger, provider)
+
+    assert again == Declined("card_declined")
+    assert (provider.committed, ledger.accounts, ledger.woken) == ({}, {}, [])
+
+
+@pytest.mark.parametrize("amount", [0, -5, 2**31])
+async def test_a_top_up_of_nothing_is_refused_before_anything_is_written(
+    ledger: Ledger, provider: Provider, amount: int
+) -> None:
+    """A negative top-up would take money out of a wallet."""
+    with pytest.raises(ValueError, match="positive"):
+        await top_up(ledger, provider, lookup=LOOKUP, amount=amount, currency="EUR", key="top-up:1")
+
+    assert ledger.intents == {}
+
+
+@pytest.mark.parametrize("moment", range(1, 7))
+async def test_a_release_killed_at_any_moment_is_released_once(
+    ledger: Ledger, provider: Provider, power: Power, moment: int
+) -> None:
+    """Settlement runs again after a crash; the recipient's money must not leave twice."""
+    release = Release(ledger, provider)
+    power.left = moment
+    with pytest.raises(Killed):
+        await release(7, LOOKUP, Hold(5, "EUR"))
+
+    await release(7, LOOKUP, Hold(5, "EUR"))
+    await release(7, LOOKUP, Hold(5, "EUR"))
+
+    assert list(provider.committed.values()) == [Order("7:capture", Verb.RELEASE, LOOKUP.hex()[:16], 5, "EUR")]
+    assert ledger.intents["7:capture"]["state"] == "done"
+
+
+@pytest.mark.parametrize(
+    "answer", [Unknown("no answer"), TryLater("busy", 1.0), NeedsPayer("/confirm"), Declined("insufficient")]
+)
+async def test_a_release_that_is_not_done_is_tried_again_and_can_still_be_done(
+    ledger: Ledger, provider: Provider, answer: Answer
+) -> None:
+    """The mail is delivered: whatever the provider says today, the money is owed and nothing is forgotten."""
+    provider.answers = [always(answer)]
+    release = Release(ledger, provider)
+    with pytest.raises(Temporary) as raised:
+        await release(7, LOOKUP, Hold(5, "EUR"))
+
+    await release(7, LOOKUP, Hold(5, "EUR"))
+
+    assert raised.value.retry_after
+    assert list(provider.committed) == ["7:capture"]
+    assert ledger.intents["7:capture"]["state"] == "done"
