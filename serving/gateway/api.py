@@ -1,0 +1,192 @@
+"""What the public API does: accept mail, tell where it is, take reactions, classify."""
+
+import asyncio
+import hashlib
+import time
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from serving.addresses import canonical_address
+from serving.errors import BrokerUnavailable
+from serving.gateway.mail import Question
+from serving.gateway.principals import Directory, Principal, Principals
+from serving.gateway.problems import NOT_FOUND, Problem, problem
+from serving.gateway.submission import Draft, parse_json, read_body, read_draft
+from serving.identifiers import format_id, parse_id
+from serving.queue.client import Accepted, Recipient, Submission
+from serving.sealing import LookupKey, SealingKey
+
+LONGEST_KEY = 255
+MOST_QUESTIONS = 256
+
+Judge = Callable[[Sequence[Question], bool], Awaitable[Sequence[Mapping[str, Any]]]]
+"""Predictions for questions, in order; the flag says whether the history of the people named may be read."""
+
+
+class Broker(Directory, Protocol):
+    """What the API needs of the broker's client."""
+
+    async def accept(self, submission: Submission) -> Accepted: ...
+    async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]: ...
+
+
+class Feedback(BaseModel):
+    """What a recipient did with a notification."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["acknowledged", "not_urgent", "was_urgent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """All the gateway holds: it can seal and look up, and open nothing."""
+
+    content: SealingKey
+    lookup: LookupKey
+
+
+class Api:
+    """The work behind the routes; times and ids come in, so that a test can hold them still.
+
+    `limit` is the largest mail in octets; `domain` is where Message-IDs come from.
+    """
+
+    def __init__(
+        self,
+        broker: Broker,
+        keys: Keys,
+        judge: Judge,
+        *,
+        limit: int,
+        domain: str,
+        clock: Callable[[], float] = time.time,
+        make_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+    ) -> None:
+        self._broker = broker
+        self._keys = keys
+        self._judge = judge
+        self._limit = limit
+        self._domain = domain
+        self._clock = clock
+        self._make_id = make_id
+        self._principals = Principals(broker, clock)
+
+    async def notify(self, request: Request) -> Response:
+        """202 with the ids, once the store has committed."""
+        principal = await self._principals.of(request)
+        key = _idempotency_key(request)
+        draft = await read_draft(request, self._limit, now=self._clock(), make_id=self._new_message_id)
+        submission = await asyncio.to_thread(self._seal, draft, principal, key)
+        accepted = await self._broker.accept(submission)
+        return _accepted(accepted, draft)
+
+    async def notification(self, request: Request) -> Response:
+        """Where one notification is and how it got there."""
+        row = await self._own(request)
+        events = await self._broker.query("events", id=row["id"])
+        return JSONResponse(_notification(row, events))
+
+    async def feedback(self, request: Request) -> Response:
+        """Takes down what the recipient did."""
+        row = await self._own(request)
+        feedback = parse_json(_FEEDBACK, await read_body(request, self._limit))
+        at = self._clock()
+        await self._broker.execute("react", id=row["id"], kind=feedback.kind, at=at)
+        return JSONResponse({"id": format_id(int(row["id"])), "kind": feedback.kind, "at": at})
+
+    async def classify(self, request: Request) -> Response:
+        """Predictions for one mail or many, history included."""
+        await self._principals.of(request)
+        asked = parse_json(_QUESTIONS, await read_body(request, self._limit))
+        questions = asked if isinstance(asked, list) else [asked]
+        if len(questions) > MOST_QUESTIONS:
+            raise problem(422, "too_many", f"more than {MOST_QUESTIONS} mails", "ask in several requests")
+        return JSONResponse({"predictions": list(await self._judge(questions, True))})
+
+    async def health(self, _: Request) -> Response:
+        """200 while mail can be accepted, 503 otherwise."""
+        try:
+            await self._broker.query("principal", id="")
+        except BrokerUnavailable:
+            return JSONResponse({"status": "unavailable", "broker": False}, status_code=503)
+        return JSONResponse({"status": "ok", "broker": True})
+
+    async def _own(self, request: Request) -> dict[str, Any]:
+        principal = await self._principals.of(request)
+        try:
+            number = parse_id(request.path_params["id"])
+        except ValueError:
+            raise Problem(NOT_FOUND) from None
+        rows = await self._broker.query("notification", id=str(number))
+        if not rows or rows[0]["principal"] != principal.id:
+            raise Problem(NOT_FOUND)
+        return rows[0]
+
+    def _seal(self, draft: Draft, principal: Principal, key: str | None) -> Submission:
+        seal, lookup = self._keys.content.seal, self._keys.lookup.address
+        recipients = (Recipient(lookup(address), seal(address.encode())) for address in _sorted(draft))
+        return Submission(
+            principal=principal.id,
+            body=seal(draft.mail),
+            recipients=tuple(recipients),
+            key=key,
+            digest=self._digest(draft),
+        )
+
+    def _digest(self, draft: Draft) -> bytes:
+        """32 octets that say "the same request" and tell nothing to who lacks the lookup key."""
+        content = hashlib.sha256(draft.request)
+        for lookup in sorted(map(self._keys.lookup.address, draft.recipients)):
+            content.update(lookup)
+        return self._keys.lookup.counter(f"submission\n{content.hexdigest()}")
+
+    def _new_message_id(self) -> str:
+        return f"{self._make_id()}@{self._domain}"
+
+
+def _idempotency_key(request: Request) -> str | None:
+    key = request.headers.get("idempotency-key")
+    if key is not None and not (0 < len(key) <= LONGEST_KEY and key.isascii() and key.isprintable()):
+        raise problem(
+            400, "bad_idempotency_key", "the Idempotency-Key is none", f"1 to {LONGEST_KEY} printable ASCII characters"
+        )
+    return key
+
+
+def _sorted(draft: Draft) -> list[str]:
+    """One order for the same recipients, so that a repeated request finds its ids whatever its order."""
+    return sorted(draft.recipients, key=canonical_address)
+
+
+def _accepted(accepted: Accepted, draft: Draft) -> Response:
+    ids = dict(zip(_sorted(draft), map(format_id, accepted.notification_ids), strict=True))
+    body = {
+        "message_id": format_id(accepted.message_id),
+        "notifications": [{"id": ids[address], "recipient": address} for address in draft.recipients],
+    }
+    headers = {"Idempotent-Replayed": "true"} if accepted.duplicate else {}
+    return JSONResponse(body, status_code=202, headers=headers)
+
+
+def _notification(row: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "id": format_id(int(row["id"])),
+        "message_id": format_id(int(row["message"])),
+        "state": row["state"],
+        "stage": row["stage"],
+        "attempt": row["attempt"],
+        "accepted_at": row["accepted_at"],
+        "available_at": row["available_at"],
+        "history": [{name: event[name] for name in ("at", "stage", "kind", "next", "detail")} for event in events],
+    }
+
+
+_FEEDBACK = TypeAdapter(Feedback)
+_QUESTIONS: TypeAdapter[Question | list[Question]] = TypeAdapter(Question | list[Question])
