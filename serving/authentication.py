@@ -124,13 +124,18 @@ def _quoted_address(value: str) -> str | None:
     """The address of a From with quotes or comments, where both of the standard library's readers find the same one."""
     try:
         header = HeaderRegistry()("from", value)
-        found = [address.addr_spec for address in header.addresses]
         loose = [address for _, address in getaddresses([value])]
+        strict = _strict_addresses(header)
     except Exception:  # hostile headers break the readers in more ways than they document
         return None
-    strict = not any(isinstance(defect, InvalidHeaderDefect) for defect in header.defects)
-    in_group = any(group.display_name is not None for group in header.groups)
-    return found[0] if strict and not in_group and len(found) == 1 and found == loose else None
+    return strict[0] if len(strict) == 1 and strict == loose else None
+
+
+def _strict_addresses(header: Any) -> list[str]:
+    """The addresses of an `AddressHeader` outside groups; none where it is faulty."""
+    if any(isinstance(defect, InvalidHeaderDefect) for defect in header.defects):
+        return []
+    return [address.addr_spec for group in header.groups if group.display_name is None for address in group.addresses]
 
 
 def _in_scope(domain: str, scopes: Iterable[str]) -> bool:

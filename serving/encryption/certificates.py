@@ -1,0 +1,106 @@
+"""Whether an OpenPGP certificate can be encrypted to now, and if not, why.
+
+PySequoia verifies the certificate's own signatures (Sequoia's StandardPolicy) but encrypts to expired and revoked keys
+alike, so both are judged here, for the certificate and for each of its encryption keys.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from pysequoia import Cert, Tsk
+from pysequoia.packet import Packet, PacketPile, SignatureType, Tag
+
+from serving.addresses import canonical_address
+
+LARGEST_CERTIFICATE = 1 << 20
+
+_KEYS = (Tag.PublicKey, Tag.PublicSubkey)
+_EPOCH = datetime.fromtimestamp(0, UTC)
+_USER_ID_ADDRESS = re.compile(r"<([^<>]+)>\s*\Z")
+_NOT_IN_A_NAME = re.compile(r"[^\w .,&\'()+-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """Nothing can be sealed to the certificate; `reason` says why and holds nothing personal."""
+
+    reason: str
+
+
+def read_certificate(octets: bytes, address: str, now: datetime) -> Cert | Unusable:
+    """A certificate reduced to the encryption keys that are usable at `now`, or why there is none for this address."""
+    if len(octets) > LARGEST_CERTIFICATE:
+        return Unusable("the certificate is larger than 1 MiB")
+    try:
+        certificate = Cert.from_bytes(octets)
+        groups = list(_key_groups(certificate))
+    except Exception:  # PySequoia raises RuntimeError with a backtrace; nothing in it may reach a log
+        return Unusable("the certificate is unreadable")
+    return _judge(certificate, groups, address, now)
+
+
+def generate_test_key(address: str, name: str) -> tuple[str, str]:
+    """A new armoured (certificate, secret key) for a demo's recipient, who would otherwise bring their own."""
+    key = Tsk.generate(f"{_NOT_IN_A_NAME.sub('', name).strip()} <{address}>")
+    return str(key.extract_certificate()), str(key)
+
+
+def _judge(certificate: Cert, groups: list[list[Packet]], address: str, now: datetime) -> Cert | Unusable:
+    if certificate.is_revoked:
+        return Unusable("the certificate is revoked")
+    if certificate.expiration is not None and certificate.expiration <= now:
+        return Unusable("the certificate is expired")
+    if canonical_address(address) not in {_address(str(user_id)) for user_id in certificate.user_ids}:
+        return Unusable("the recipient's address is not in the certificate")
+    return _with_usable_keys(groups, now)
+
+
+def _with_usable_keys(groups: list[list[Packet]], now: datetime) -> Cert | Unusable:
+    primary, *subkeys = groups
+    encrypting = [group for group in subkeys if _encrypts(group)]
+    usable = [group for group in encrypting if not _is_revoked(group) and not _is_expired(group, now)]
+    if usable or _encrypts(primary):
+        return Cert.from_packets([packet for group in [primary, *usable] for packet in group])
+    if any(map(_is_revoked, encrypting)):
+        return Unusable("the certificate's encryption key is revoked")
+    return Unusable("the certificate's encryption key is expired" if encrypting else "the certificate cannot encrypt")
+
+
+def _key_groups(certificate: Cert) -> Iterator[list[Packet]]:
+    """The primary key with all that belongs to it, then each subkey with its signatures."""
+    group: list[Packet] = []
+    for packet in PacketPile.from_bytes(bytes(certificate)):
+        if packet.tag in _KEYS and group:
+            yield group
+            group = []
+        group.append(packet)
+    yield group
+
+
+def _binding(group: list[Packet]) -> Packet | None:
+    """The newest signature that says what the key is for."""
+    signatures = [packet for packet in group if packet.signature_created is not None and packet.key_flags is not None]
+    return max(signatures, key=lambda packet: packet.signature_created or _EPOCH, default=None)
+
+
+def _encrypts(group: list[Packet]) -> bool:
+    binding = _binding(group)
+    flags = binding.key_flags if binding else None
+    return flags is not None and (flags.transport_encryption or flags.storage_encryption)
+
+
+def _is_revoked(group: list[Packet]) -> bool:
+    return any(packet.signature_type == SignatureType.SubkeyRevocation for packet in group)
+
+
+def _is_expired(group: list[Packet], now: datetime) -> bool:
+    created, binding = group[0].key_created, _binding(group)
+    period = binding.key_validity_period if binding else None
+    return created is not None and period is not None and created + period <= now
+
+
+def _address(user_id: str) -> str:
+    match = _USER_ID_ADDRESS.search(user_id)
+    return canonical_address(match[1] if match else user_id)

@@ -1,0 +1,67 @@
+"""Mail that travels open because a written policy says so: unchanged below the trace fields that we prepend.
+
+Line ends become CRLF. Only what SMTP cannot carry (lines over 998 octets, NUL, bare CR) is re-encoded, and then a
+`Clarion-Reencoded` field says so; what is no mail goes out as an attachment.
+"""
+
+from email import message_from_bytes
+from email.encoders import encode_base64
+from email.generator import BytesGenerator
+from email.message import Message
+from email.policy import compat32
+from io import BytesIO
+
+from serving.encryption.outside import Fields, Outside, octets
+from serving.mail import UNREADABLE_SUBJECT, Mail, attached, fits_smtp, fold, split, with_crlf
+
+REENCODED = ("Clarion-Reencoded", "yes; SMTP cannot carry the original's lines")
+
+
+def relay(raw: bytes, outside: Outside) -> bytes:
+    """The mail below the trace fields, in a form that SMTP carries; a mail without Message-ID is given ours."""
+    mail = split(raw)
+    if mail is None:
+        return _attachment(raw, outside.trace, outside)
+    trace = outside.trace if mail.first("message-id") else (*outside.trace, ("Message-ID", outside.message_id))
+    unchanged = b"".join(field.octets + b"\r\n" for field in mail.fields) + b"\r\n" + with_crlf(mail.body)
+    if fits_smtp(unchanged):
+        return octets(trace) + unchanged
+    readable = _reencoded(mail)
+    return (
+        octets((*trace, REENCODED)) + readable if readable else _attachment(raw, (*outside.trace, REENCODED), outside)
+    )
+
+
+def _attachment(raw: bytes, trace: Fields, outside: Outside) -> bytes:
+    own = tuple(field for field in outside.header if field not in trace)
+    return octets((*trace, *own, ("Subject", UNREADABLE_SUBJECT))) + attached(raw)
+
+
+def _reencoded(mail: Mail) -> bytes | None:
+    """The mail with long header lines folded and unfit parts in base64; None where even that does not fit."""
+    header = b"".join(fold(field.octets) + b"\r\n" for field in mail.fields)
+    try:
+        message = message_from_bytes(header + b"\r\n" + mail.body, policy=compat32)
+        for part in message.walk():
+            _encode(part)
+        flat = _flat(message)
+    except Exception:  # the standard library breaks on hostile mail in undocumented ways
+        return None
+    return flat if fits_smtp(flat) else None
+
+
+def _encode(part: Message) -> None:
+    payload = part.get_payload()
+    if part.is_multipart() or fits_smtp(with_crlf(str(payload).encode(errors="surrogateescape"))):
+        return
+    content = part.get_payload(decode=True)
+    del part["Content-Transfer-Encoding"]
+    part.set_payload(content)
+    encode_base64(part)
+
+
+def _flat(message: Message) -> bytes:
+    out = BytesIO()
+    policy = compat32.clone(linesep="\r\n", max_line_length=0)
+    BytesGenerator(out, mangle_from_=False, maxheaderlen=0, policy=policy).flatten(message)
+    return out.getvalue()

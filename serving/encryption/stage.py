@@ -1,0 +1,106 @@
+"""The stage that makes every mail ready to travel: sealed to its recipient, or open where a written policy says so."""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from pysequoia import Tsk
+
+from serving.encryption.certificates import Unusable, read_certificate
+from serving.encryption.outside import Outside
+from serving.encryption.relayed import relay
+from serving.encryption.sealed import enclose
+from serving.identifiers import format_id
+from serving.mail import split
+from serving.pipeline import Enclosed, EnclosedFree, KeyMissing, OpenByPolicy, Sealed
+from serving.sealing import SealingKey, UnsealingKey
+from serving.stage import Work
+
+DIGEST = "digest"
+
+
+class Reader(Protocol):
+    """What encryption asks of the broker."""
+
+    async def query(self, name: str, **parameters: Any) -> list[dict[str, Any]]: ...
+
+
+class Encryption:
+    """Makes the one envelope of a notification; `mail_from` is the gateway's own address."""
+
+    def __init__(
+        self,
+        client: Reader,
+        content: UnsealingKey,
+        delivery: SealingKey,
+        mail_from: str,
+        clock: Callable[[], float],
+        *,
+        signer: Tsk | None = None,
+    ) -> None:
+        self._client = client
+        self._content = content
+        self._delivery = delivery
+        self._mail_from = mail_from
+        self._clock = clock
+        self._signer = signer
+
+    async def handle(self, work: Work) -> Enclosed | EnclosedFree | KeyMissing:
+        """Enclosed, EnclosedFree where the facts hold a waiver, KeyMissing where it must be sealed and cannot be.
+
+        Raises:
+            Unsealable: body, address or certificate is sealed for another key or was altered.
+        """
+        rows = await self._client.query("recipient", lookup=work.recipient.hex())
+        recipient = rows[0] if rows else {}
+        envelope = await self._open(work, recipient) or await self._sealed(work, recipient)
+        if isinstance(envelope, Unusable):
+            return KeyMissing(envelope.reason)
+        waiver = work.facts.get("waiver")
+        return Enclosed(envelope) if waiver is None else EnclosedFree(envelope, str(waiver))
+
+    async def _open(self, work: Work, recipient: Mapping[str, Any]) -> OpenByPolicy | None:
+        """The open mail where a policy allows it. A digest's parents have many senders, so none of theirs counts."""
+        if _allows(recipient):
+            return OpenByPolicy(await asyncio.to_thread(self._relay, work), "recipient")
+        if work.facts.get("waiver") == DIGEST:
+            return None
+        rows = await self._client.query("sender_policy", principal=work.principal)
+        return OpenByPolicy(await asyncio.to_thread(self._relay, work), "sender") if any(map(_allows, rows)) else None
+
+    async def _sealed(self, work: Work, recipient: Mapping[str, Any]) -> Sealed | Unusable:
+        if not recipient:
+            return Unusable("the recipient is not enrolled")
+        if recipient["certificate"] is None:
+            return Unusable("the recipient has no certificate")
+        return await asyncio.to_thread(self._enclose, work, bytes.fromhex(recipient["certificate"]))
+
+    def _relay(self, work: Work) -> bytes:
+        outside = self._outside(work)
+        mail = relay(self._content.unseal(work.body), outside)
+        relayed = split(mail)
+        message_id = relayed.first("message-id").decode(errors="replace") if relayed else outside.message_id
+        return self._envelope(outside.rcpt_to, message_id, mail)
+
+    def _enclose(self, work: Work, sealed_certificate: bytes) -> Sealed | Unusable:
+        outside = self._outside(work)
+        now = datetime.fromtimestamp(self._clock(), UTC)
+        certificate = read_certificate(self._content.unseal(sealed_certificate), outside.rcpt_to, now)
+        if isinstance(certificate, Unusable):
+            return certificate
+        mail = enclose(self._content.unseal(work.body), outside, certificate, self._signer)
+        return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail), "openpgp")
+
+    def _outside(self, work: Work) -> Outside:
+        address = self._content.unseal(work.address).decode()
+        return Outside(format_id(work.id), self._mail_from, address, datetime.fromtimestamp(work.accepted_at, UTC))
+
+    def _envelope(self, rcpt_to: str, message_id: str, mail: bytes) -> bytes:
+        head = {"mail_from": self._mail_from, "rcpt_to": rcpt_to, "message_id": message_id}
+        return self._delivery.seal(json.dumps(head).encode() + b"\n" + mail)
+
+
+def _allows(row: Mapping[str, Any]) -> bool:
+    return row.get("policy", {}).get("open") is True

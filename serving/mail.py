@@ -1,0 +1,104 @@
+"""A mail as octets: its fields and body taken apart without touching them, and what SMTP can carry."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from email.message import EmailMessage
+from email.policy import SMTP
+
+LONGEST_LINE = 998
+UNREADABLE_SUBJECT = "A mail that could not be read"
+UNREADABLE_NOTE = "This mail could not be read as one. It is attached whole, as it came; treat it with care.\n"
+
+_MBOX_LINE = re.compile(rb"\AFrom [^\r\n]*\r?\n")
+_HEADER_END = re.compile(rb"(?:\A|\r?\n)\r?\n")
+_LINE_END = re.compile(rb"\r?\n")
+_FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
+_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
+_BARE_LF = re.compile(rb"(?<!\r)\n")
+_TOO_LONG = re.compile(rb"[^\r\n]{%d}" % (LONGEST_LINE + 1))
+_BREAK = re.compile(rb"(.{1,%d})(?=[ \t]+[^ \t])" % (LONGEST_LINE - 2), re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One header field. `name` is lower-case; `octets` are as they came, folds as CRLF, without the last line end."""
+
+    name: str
+    octets: bytes
+
+    @property
+    def value(self) -> bytes:
+        """What follows the colon, unfolded and stripped."""
+        return self.octets.partition(b":")[2].replace(b"\r\n", b"").strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Mail:
+    """Fields in their order, and the body as it came."""
+
+    fields: tuple[Field, ...]
+    body: bytes
+
+    def first(self, name: str) -> bytes:
+        """The value of the first field of that name, b"" where there is none."""
+        return next((field.value for field in self.fields if field.name == name), b"")
+
+
+def split(raw: bytes) -> Mail | None:
+    """The mail taken apart; None where the octets before the first empty line are no header (RFC 5322 section 2.2)."""
+    raw = _MBOX_LINE.sub(b"", raw)
+    end = _HEADER_END.search(raw)
+    header, body = (raw[: end.start()], raw[end.end() :]) if end else (raw, b"")
+    if b"\r" in header.replace(b"\r\n", b"") or b"\0" in header:
+        return None
+    try:
+        fields = tuple(_fields(_LINE_END.split(header.rstrip(b"\r\n"))))
+    except ValueError:
+        return None
+    return Mail(fields, body) if fields else None
+
+
+def with_crlf(octets: bytes) -> bytes:
+    """The octets with CRLF for each bare LF; nothing else changes."""
+    return _BARE_LF.sub(b"\r\n", octets)
+
+
+def fits_smtp(octets: bytes) -> bool:
+    """Whether SMTP carries the octets as they are: CRLF only, no NUL, no line over 998 octets (RFC 5321 4.5.3.1.6)."""
+    return _BARE.search(octets) is None and _TOO_LONG.search(octets) is None
+
+
+def fold(octets: bytes) -> bytes:
+    """A field broken before white space so that no line is over 998 octets, as far as there is white space."""
+    return b"\r\n".join(
+        _BREAK.sub(rb"\1\r\n", line) if len(line) > LONGEST_LINE else line for line in octets.split(b"\r\n")
+    )
+
+
+def attached(raw: bytes) -> bytes:
+    """A MIME entity, CRLF and 7-bit, that carries octets which are no mail as an attachment, whole."""
+    message = EmailMessage(policy=SMTP)
+    message.set_content(UNREADABLE_NOTE)
+    message.add_attachment(raw, maintype="application", subtype="octet-stream", filename="unreadable.eml")
+    return message.as_bytes()
+
+
+def _fields(lines: list[bytes]) -> Iterator[Field]:
+    """Each field with its folds. Raises ValueError at a line that is neither a field nor a fold."""
+    current: list[bytes] = []
+    for line in lines:
+        if current and line[:1] in (b" ", b"\t"):
+            current.append(line)
+            continue
+        if current:
+            yield _field(current)
+        current = [line]
+    yield _field(current)
+
+
+def _field(lines: list[bytes]) -> Field:
+    match = _FIELD.match(lines[0])
+    if match is None:
+        raise ValueError("not a header field")
+    return Field(match[1].decode("ascii").lower(), b"\r\n".join(lines))
