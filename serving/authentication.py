@@ -33,7 +33,7 @@ _PLAIN = re.compile(r"(?:[^<>@\"(),:;\\]*<)?([^\s<>@\"(),:;\\\[\]]+@[^\s<>@\"(),
 class Reader(Protocol):
     """What authentication asks of the broker."""
 
-    async def query(self, name: str, **parameters: Any) -> list[dict[str, Any]]: ...
+    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]: ...
 
 
 class ApiKey(NamedTuple):

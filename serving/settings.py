@@ -47,3 +47,18 @@ class Settings(BaseSettings):
     def tracking_uri(self) -> str:
         """MLflow's tracking store and registry."""
         return f"sqlite:///{self.home.resolve() / 'mlflow' / 'mlflow.db'}"
+
+    @property
+    def maildir(self) -> Path:
+        """Where the demo's receiver keeps what it accepts."""
+        return self.home / "maildir"
+
+    @property
+    def provider_log(self) -> Path:
+        """The sandbox provider's own log; none of ours."""
+        return self.home / "provider.jsonl"
+
+    @property
+    def topology(self) -> Path:
+        """The pipeline's table as the broker reads it."""
+        return self.home / "run" / "topology.json"

@@ -20,7 +20,7 @@ LOAD_AGE = 5.0
 class Reader(Protocol):
     """What triage asks of the broker."""
 
-    async def query(self, name: str, **parameters: Any) -> list[dict[str, Any]]: ...
+    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,135 @@
+"""What a person sees of a demo: a live picture on a terminal, plain lines elsewhere, and the summary at the end."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from serving.pipeline import TABLE
+
+PLAIN_EVERY = 5.0
+ENDS = ("delivered", "discarded", "rejected", "dead")
+
+Depths = Sequence[Mapping[str, Any]]
+
+
+@dataclass(slots=True)
+class Picture:
+    """What is known at the moment."""
+
+    step: str = "starting"
+    mails: int = 0
+    posted: int = 0
+    accepted: int = 0
+    depths: Depths = ()
+    restarts: Mapping[str, int] = field(default_factory=dict)
+
+    def count(self, **where: str | None) -> int:
+        """Notifications whose row has these values."""
+        return sum(row["count"] for row in self.depths if all(row[name] == value for name, value in where.items()))
+
+
+class View:
+    """Use it with `with`; call `show` whenever the picture has changed."""
+
+    def __init__(self, console: Console, picture: Picture) -> None:
+        self._console, self.picture = console, picture
+        self._live = Live(console=console, refresh_per_second=4, transient=True) if console.is_terminal else None
+        self._progress = Progress(
+            TextColumn("{task.description:<10}"),
+            BarColumn(40),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        self._posting = self._progress.add_task("posted", total=None)
+        self._finishing = self._progress.add_task("finished", total=None)
+        self._last_line = 0.0
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def say(self, step: str) -> None:
+        """A new step has begun."""
+        self.picture.step = step
+        self._console.print(f"[bold]{step}[/bold]" if self._live is not None else step)
+
+    def show(self) -> None:
+        """Draw the picture as it is."""
+        picture = self.picture
+        moving = sum(picture.count(state=state) for state in ("queued", "leased"))
+        self._progress.update(self._posting, completed=picture.posted, total=picture.mails or None)
+        self._progress.update(
+            self._finishing, completed=max(picture.accepted - moving, 0), total=picture.accepted or None
+        )
+        if self._live is not None:
+            self._live.update(Group(self._progress, stages(picture)))
+        elif time.monotonic() - self._last_line > PLAIN_EVERY:
+            self._last_line = time.monotonic()
+            self._console.print(_line(picture, moving))
+
+
+def stages(picture: Picture) -> RenderableType:
+    """What waits where."""
+    table = Table(box=None, pad_edge=False)
+    for heading in ("stage", "waiting", "working", "deferred", "parked"):
+        table.add_column(heading, justify="left" if heading == "stage" else "right")
+    for stage in TABLE:
+        counts = [picture.count(stage=stage.value, state=state) for state in ("queued", "leased", "deferred", "parked")]
+        table.add_row(stage.value, *(str(count) if count else "·" for count in counts))
+    ends = "  ".join(f"{end} {picture.count(state=end)}" for end in ENDS)
+    restarts = "  ".join(f"{name} ×{count}" for name, count in sorted(picture.restarts.items()))
+    return Group(table, ends, f"restarted: {restarts}" if restarts else "")
+
+
+def summary(report: Mapping[str, Any]) -> Table:
+    """The report as a table for people."""
+    table = Table(title="Clarion demo", show_header=False, title_justify="left")
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    table.add_column(style="dim")
+    for name, meaning in MEANINGS.items():
+        table.add_row(name, str(report[name]), meaning)
+    return table
+
+
+MEANINGS = {
+    "messages": "mails posted",
+    "refused": "mails answered 4xx: never accepted",
+    "accepted": "notifications in 202 answers: one for each recipient of a mail",
+    "delivered": "the receiver said 250, and the mail lies in its Maildir",
+    "discarded": "within the certified bound (none while there is no certificate)",
+    "deferred": "not urgent: waits for a digest or its time",
+    "rejected": "the sender claims a domain that is not its own",
+    "dead": "could not be delivered; nothing was charged",
+    "parked": "waits for a key or for money",
+    "in_flight": "still under way when the run ended",
+    "unaccounted": "the evidence does not bear out what the system says; must be 0",
+    "double_charged": "by the provider's own log; must be 0",
+    "charged_undelivered": "charged, but not in the Maildir",
+    "delivered_twice": "allowed only where a 250 was lost; same Message-ID",
+    "seconds": "from the first post to the last hop",
+}
+
+
+def _line(picture: Picture, moving: int) -> str:
+    ends = ", ".join(f"{end} {picture.count(state=end)}" for end in ENDS)
+    waits = ", ".join(f"{state} {picture.count(state=state)}" for state in ("deferred", "parked"))
+    return (
+        f"{picture.posted}/{picture.mails} mails posted, {picture.accepted} accepted; {moving} moving, {ends}, {waits}"
+    )
