@@ -38,6 +38,7 @@ def received_keys(message: Message, recipient: str, root: int) -> tuple[str, ...
     return (
         f"received\n{recipient}",
         f"received\n{recipient}\n{context(message, recipient)}",
+        f"received\n{recipient}\n{sort_of(message)}",
         f"received\n{recipient}\n{month_of(message.date)}",
         f"received\n{sender}\n>{recipient}",
         f"addressed\n{sender}",
@@ -47,7 +48,8 @@ def received_keys(message: Message, recipient: str, root: int) -> tuple[str, ...
 
 def first_keys(message: Message, recipient: str) -> tuple[str, ...]:
     """Everything that can be named from the mail alone: sender, recipient, the two together, and the mail answered."""
-    sender, month, how = message.sender, month_of(message.date), context(message, recipient)
+    sender, month = message.sender, month_of(message.date)
+    how, what = context(message, recipient), sort_of(message)
     parent = message.in_reply_to
     thread = (f"thread\n{parent}", f"wrote\n{parent}\n{recipient}", f"replies\n{parent}") if parent else ()
     return (
@@ -58,6 +60,7 @@ def first_keys(message: Message, recipient: str) -> tuple[str, ...]:
             for rest in (
                 recipient,
                 f"{recipient}\n{how}",
+                f"{recipient}\n{what}",
                 f"{recipient}\n{month}",
                 f"{recipient}\n{month - 1}",
                 f"{sender}\n>{recipient}",
@@ -65,6 +68,7 @@ def first_keys(message: Message, recipient: str) -> tuple[str, ...]:
             )
         ),
         *(f"sent\n{who}{when}" for who in (sender, recipient) for when in ("", f"\n{month}", f"\n{month - 1}")),
+        f"sent\n{recipient}\n{hours_of(message.date)}",
         f"addressed\n{sender}",
         f"answered\n{sender}",
     )
@@ -78,6 +82,18 @@ def thread_keys(root: int, sender: str, recipient: str) -> tuple[str, ...]:
 def context(message: Message, recipient: str) -> str:
     """The way in which the mail addresses the recipient: one of four."""
     return ("to" if recipient in message.to else "cc") + ("+re" if message.in_reply_to else "+new")
+
+
+def sort_of(message: Message) -> str:
+    """What the mail is, as people sort it before they read: by a machine, a patch, or a letter."""
+    if message.is_automated:
+        return "machine"
+    return "patch" if message.is_patch else "letter"
+
+
+def hours_of(date: float) -> str:
+    """Which three hours of the day (UTC) `date` lies in."""
+    return f"{math.floor(date / 10_800) % 8}/8"
 
 
 def month_of(date: float) -> int:

@@ -5,19 +5,29 @@ Whatever is read was written by earlier events: arrivals (`seen`) and reactions 
 mail later.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.counters import Counter, Increment, context, first_keys, grow, month_of, received_keys, thread_keys
+from data.counters import (
+    Counter,
+    Increment,
+    context,
+    first_keys,
+    grow,
+    hours_of,
+    month_of,
+    received_keys,
+    sort_of,
+    thread_keys,
+)
 from data.schema import Message
+from data.view import View, rate, thread_root
 
-HOUR = 3_600.0
-NEVER = 87_600.0  # hours, ten years: what recency says of something that has not happened
-PRIOR, WEIGHT = 0.1, 4.0  # a rate starts as PRIOR and is believed like WEIGHT observations
+DAY = 86_400.0
 
 __all__ = (
     "FEATURES",
@@ -41,6 +51,8 @@ FEATURES = (
     "is_reply",
     "same_domain",
     "is_automated",
+    "is_patch",
+    "weekday",
     "reply_to_own",
     "parent_replies",
     "thread_posts",
@@ -52,8 +64,10 @@ FEATURES = (
     "recipient_received",
     "recipient_rate",
     "recipient_role_rate",
+    "recipient_sort_rate",
     "recipient_month_rate",
     "recipient_acted_hours",
+    "recipient_awake",
     "recipient_sent",
     "recipient_sent_month",
     "recipient_sent_hours",
@@ -90,16 +104,9 @@ def keys(message: Message, recipient: str) -> Keys:
     return Keys(first_keys(message, recipient), message, recipient)
 
 
-def thread_root(message: Message, counters: Mapping[str, Counter]) -> int:
-    """The thread's name, a 63-bit hash of its oldest known message-id; siblings of an unknown parent share it."""
-    if message.in_reply_to is None:
-        return _hash(message.message_id)
-    return counters.get(f"thread\n{message.in_reply_to}", Counter()).link or _hash(message.in_reply_to)
-
-
 def features(message: Message, recipient: str, counters: Mapping[str, Counter]) -> NDArray[np.float32]:
     """The history of sender, recipient and thread just before this mail: float32, (len(FEATURES),), all finite."""
-    view = _View(message, recipient, counters)
+    view = View(message, recipient, counters)
     return np.array(
         [*_address_features(view), *_thread_features(view), *_recipient_features(view), *_pair_features(view)],
         dtype=np.float32,
@@ -122,6 +129,7 @@ def sent(message: Message, counters: Mapping[str, Counter]) -> tuple[Increment, 
     increments = (
         Increment(f"sent\n{sender}", 1, at),
         Increment(f"sent\n{sender}\n{month_of(at)}", 1, at),
+        Increment(f"sent\n{sender}\n{hours_of(at)}", 1, at),
         Increment(f"posts\n{root}", 1, at),
         Increment(f"posts\n{root}\n{sender}", 1, at),
         Increment(f"wrote\n{message.message_id}\n{sender}", 1, at),
@@ -138,37 +146,14 @@ def acted(message: Message, recipient: str) -> tuple[str, ...]:
     return (
         f"acted\n{recipient}",
         f"acted\n{recipient}\n{context(message, recipient)}",
+        f"acted\n{recipient}\n{sort_of(message)}",
         f"acted\n{recipient}\n{month_of(message.date)}",
         f"acted\n{sender}\n>{recipient}",
         f"answered\n{sender}",
     )
 
 
-class _View:
-    """The counters of one pair, by name, with time as hours before the mail."""
-
-    __slots__ = ("counters", "message", "month", "recipient", "root", "sender")
-
-    def __init__(self, message: Message, recipient: str, counters: Mapping[str, Counter]) -> None:
-        self.message, self.recipient, self.counters = message, recipient, counters
-        self.sender, self.month, self.root = message.sender, month_of(message.date), thread_root(message, counters)
-
-    def count(self, key: str) -> int:
-        counter = self.counters.get(key)
-        return counter.count if counter else 0
-
-    def hours(self, key: str) -> float:
-        counter = self.counters.get(key)
-        if counter is None or counter.last == 0.0:
-            return NEVER
-        return min(max((self.message.date - counter.last) / HOUR, 0.0), NEVER)
-
-    def recent(self, prefix: str) -> int:
-        """The count of this and the last month."""
-        return self.count(f"{prefix}\n{self.month}") + self.count(f"{prefix}\n{self.month - 1}")
-
-
-def _address_features(view: _View) -> tuple[float, ...]:
+def _address_features(view: View) -> tuple[float, ...]:
     message, recipient = view.message, view.recipient
     addressed = message.to + message.cc
     return (
@@ -179,10 +164,12 @@ def _address_features(view: _View) -> tuple[float, ...]:
         float(message.in_reply_to is not None),
         float(_domain(view.sender) == _domain(recipient)),
         float(message.is_automated),
+        float(message.is_patch),
+        float((math.floor(message.date / DAY) + 3) % 7),
     )
 
 
-def _thread_features(view: _View) -> tuple[float, ...]:
+def _thread_features(view: View) -> tuple[float, ...]:
     parent, root = view.message.in_reply_to, view.root
     return (
         float(parent is not None and view.count(f"wrote\n{parent}\n{view.recipient}") > 0),
@@ -196,49 +183,42 @@ def _thread_features(view: _View) -> tuple[float, ...]:
     )
 
 
-def _recipient_features(view: _View) -> tuple[float, ...]:
-    who, how = view.recipient, context(view.message, view.recipient)
-    rate = _rate(view.count(f"acted\n{who}"), view.count(f"received\n{who}"))
+def _recipient_features(view: View) -> tuple[float, ...]:
+    who, how, what = view.recipient, context(view.message, view.recipient), sort_of(view.message)
+    base = rate(view.count(f"acted\n{who}"), view.count(f"received\n{who}"))
     return (
         float(view.count(f"received\n{who}")),
-        rate,
-        _rate(view.count(f"acted\n{who}\n{how}"), view.count(f"received\n{who}\n{how}"), rate),
-        _rate(view.recent(f"acted\n{who}"), view.recent(f"received\n{who}"), rate),
+        base,
+        rate(view.count(f"acted\n{who}\n{how}"), view.count(f"received\n{who}\n{how}"), base),
+        rate(view.count(f"acted\n{who}\n{what}"), view.count(f"received\n{who}\n{what}"), base),
+        rate(view.recent(f"acted\n{who}"), view.recent(f"received\n{who}"), base),
         view.hours(f"acted\n{who}"),
+        (view.count(f"sent\n{who}\n{hours_of(view.message.date)}") + 1) / (view.count(f"sent\n{who}") + 8),
         *_sent_features(view, who),
     )
 
 
-def _pair_features(view: _View) -> tuple[float, ...]:
+def _pair_features(view: View) -> tuple[float, ...]:
     sender, who = view.sender, view.recipient
-    base = _rate(view.count(f"acted\n{who}"), view.count(f"received\n{who}"))
+    base = rate(view.count(f"acted\n{who}"), view.count(f"received\n{who}"))
     pair, reverse = f"{sender}\n>{who}", f"{who}\n>{sender}"
     return (
         *_sent_features(view, sender),
-        _rate(view.count(f"answered\n{sender}"), view.count(f"addressed\n{sender}")),
+        rate(view.count(f"answered\n{sender}"), view.count(f"addressed\n{sender}")),
         float(view.count(f"received\n{pair}")),
         float(view.count(f"acted\n{pair}")),
-        _rate(view.count(f"acted\n{pair}"), view.count(f"received\n{pair}"), base),
+        rate(view.count(f"acted\n{pair}"), view.count(f"received\n{pair}"), base),
         view.hours(f"received\n{pair}"),
         view.hours(f"acted\n{pair}"),
         float(view.count(f"received\n{reverse}")),
-        _rate(view.count(f"acted\n{reverse}"), view.count(f"received\n{reverse}")),
+        rate(view.count(f"acted\n{reverse}"), view.count(f"received\n{reverse}")),
         view.hours(f"received\n{reverse}"),
     )
 
 
-def _sent_features(view: _View, who: str) -> tuple[float, ...]:
+def _sent_features(view: View, who: str) -> tuple[float, ...]:
     return float(view.count(f"sent\n{who}")), float(view.recent(f"sent\n{who}")), view.hours(f"sent\n{who}")
-
-
-def _rate(hits: int, trials: int, prior: float = PRIOR) -> float:
-    return (hits + prior * WEIGHT) / (trials + WEIGHT)
 
 
 def _domain(address: str) -> str:
     return address.rpartition("@")[2]
-
-
-def _hash(text: str) -> int:
-    """A stable positive 63-bit integer, never 0."""
-    return int.from_bytes(blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1 | 1

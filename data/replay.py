@@ -1,6 +1,6 @@
 """History replayed over a mailbox: the same fold that serving keeps in store rows, here in a dict."""
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -58,14 +58,14 @@ class History:
 
 
 def replay(
-    messages: Iterable[Message], wanted: Mapping[str, Set[str]]
+    messages: Iterable[Message], wanted: Callable[[Message], Iterable[str]]
 ) -> Iterator[tuple[Message, str, NDArray[np.float32]]]:
-    """The features of every wanted pair (message id → recipients), each as of the moment its mail arrived.
+    """The features of every pair whose recipient `wanted(message)` names, each as of the moment its mail arrived.
 
     `messages` must come in order of time; all of them are observed, wanted or not.
     """
     history = History()
     for message in messages:
-        for recipient in sorted(wanted.get(message.message_id, ())):
+        for recipient in wanted(message):
             yield message, recipient, history.features(message, recipient)
         history.observe(message)

