@@ -24,7 +24,7 @@ DIGEST = "digest"
 class Reader(Protocol):
     """What encryption asks of the broker."""
 
-    async def query(self, name: str, **parameters: Any) -> list[dict[str, Any]]: ...
+    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]: ...
 
 
 class Encryption:

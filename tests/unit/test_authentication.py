@@ -28,7 +28,7 @@ class Broker:
     def __init__(self, principals: Mapping[str, tuple[tuple[str, ...], float | None]]) -> None:
         self._principals = principals
 
-    async def query(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
+    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         if name == "principal":
             found = self._principals.get(parameters["id"])
             return [{"id": parameters["id"], "domains": list(found[0]), "revoked_at": found[1]}] if found else []

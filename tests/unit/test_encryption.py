@@ -38,7 +38,7 @@ class Broker:
         self._recipient = recipient
         self._sender_is_open = sender_is_open
 
-    async def query(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
+    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         if name == "recipient":
             assert parameters == {"lookup": (b"r" * 32).hex()}
             return [] if self._recipient is None else [dict(self._recipient)]

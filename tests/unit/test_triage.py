@@ -27,7 +27,7 @@ class Broker:
         self._wishes = wishes
         self._waiting = waiting
 
-    async def query(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
+    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         if name == "recipient":
             assert parameters == {"lookup": (b"r" * 32).hex()}
             return [] if self._wishes is None else [{"wishes": self._wishes}]
