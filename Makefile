@@ -31,7 +31,7 @@ test: .venv/.stamp-dev ## Run every test that needs no system package
 
 interop: .venv/.stamp-dev ## Install Debian's packages and run the tests against foreign programs, none skipped
 	@sh tests/interop/install.sh
-	@CI=true exec $(bin)/pytest tests/interop $(ARGS)
+	@exec env CI=true $(bin)/pytest tests/interop $(ARGS)
 
 check: .venv/.stamp-dev ## Check format, lint, types and the import rules
 	@$(bin)/ruff format --check .

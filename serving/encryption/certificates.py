@@ -5,21 +5,22 @@ alike, so both are judged here, for the certificate and for each of its encrypti
 """
 
 import re
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pysequoia import Cert, Tsk
+from pysequoia import Cert
 from pysequoia.packet import Packet, PacketPile, SignatureType, Tag
 
 from serving.addresses import canonical_address
+from serving.encryption.demo_key import generate_demo_key
 
 LARGEST_CERTIFICATE = 1 << 20
 
 _KEYS = (Tag.PublicKey, Tag.PublicSubkey)
 _EPOCH = datetime.fromtimestamp(0, UTC)
 _USER_ID_ADDRESS = re.compile(r"<([^<>]+)>\s*\Z")
-_NOT_IN_A_NAME = re.compile(r"[^\w .,&\'()+-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +44,7 @@ def read_certificate(octets: bytes, address: str, now: datetime) -> Cert | Unusa
 
 def generate_test_key(address: str, name: str) -> tuple[str, str]:
     """A new armoured (certificate, secret key) for a demo's recipient, who would otherwise bring their own."""
-    key = Tsk.generate(f"{_NOT_IN_A_NAME.sub('', name).strip()} <{address}>")
-    return str(key.extract_certificate()), str(key)
+    return generate_demo_key(address, name, time.time())
 
 
 def _judge(certificate: Cert, groups: list[list[Packet]], address: str, now: datetime) -> Cert | Unusable:
