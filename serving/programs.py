@@ -29,6 +29,45 @@ class Program:
     probe: Probe | None = None
 
 
+def broker(settings: Settings) -> Program:
+    """The queue: the one process that opens the store."""
+    return Program(
+        name="broker",
+        command=(
+            *_python("serving.queue.broker"), "--socket", str(settings.socket.absolute()),
+            "--store", str(settings.store.absolute()), "--topology", str(settings.topology.absolute()),
+        ),
+        probe=listens_at(settings.socket.absolute()),
+    )  # fmt: skip
+
+
+def sandbox(settings: Settings) -> Program:
+    """The embedded payment provider, with its own log."""
+    port = int(settings.provider_url.rpartition(":")[2])
+    return Program(
+        name="provider",
+        command=(
+            *_python("serving.payment.sandbox"), "--port", str(port),
+            "--log", str(settings.provider_log.absolute()), "--currency", settings.currency,
+        ),
+        ports=(port,),
+        probe=answers(f"{settings.provider_url}/healthz"),
+    )  # fmt: skip
+
+
+def receiver(settings: Settings) -> Program:
+    """The SMTP server of those who have none: it keeps what it accepts in a Maildir."""
+    return Program(
+        name="receiver",
+        command=(
+            *_python("serving.receiver"), "--port", str(settings.smtp_port),
+            "--maildir", str(settings.maildir.absolute()),
+        ),
+        ports=(settings.smtp_port,),
+        probe=listens(settings.smtp_port),
+    )  # fmt: skip
+
+
 def mlflow(settings: Settings) -> Program:
     """MLflow's pages over the registry, for people."""
     folder = settings.home.resolve() / "mlflow"

@@ -18,7 +18,8 @@ from serving.demo.play import Script, demo_settings, play
 from serving.demo.view import Picture, View, summary
 from serving.errors import ClarionError
 from serving.settings import Settings
-from serving.startup import prepare, trained_until
+from serving.startup import prepare
+from training.artefact import describe
 
 INTERRUPTED = 130
 
@@ -59,7 +60,7 @@ async def _run(arguments: argparse.Namespace, settings: Settings, console: Conso
 def _script(arguments: argparse.Namespace, settings: Settings, artefact: Path) -> Script:
     if arguments.mail is None:
         return Script(sample_mail(), sample_cast(), arguments.chaos)
-    mails = newest(arguments.mail, arguments.limit, trained_until(artefact), time.time())
+    mails = newest(arguments.mail, arguments.limit, describe(artefact).trained_until, time.time())
     messages = [mail.message for mail in mails if mail.message is not None]
     return Script(mails, cast_of(messages, settings.price), arguments.chaos)
 

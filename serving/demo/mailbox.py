@@ -5,8 +5,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.parse import Unreadable, parse
 from data.readers import read
+
+from data.parse import Unreadable, parse
 from data.schema import Message
 from serving.demo.cast import SAMPLE
 from serving.errors import ConfigurationError
