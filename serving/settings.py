@@ -14,6 +14,7 @@ class Settings(BaseSettings):
     http_port: int = 3000
     mlflow_port: int = 5000
     model: str = "models:/clarion@champion"
+    artefact: Path | None = None
 
     smtp_host: str = "127.0.0.1"
     smtp_port: int = 2525

@@ -5,7 +5,7 @@ import hashlib
 import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -19,13 +19,13 @@ from serving.gateway.principals import Directory, Principal, Principals
 from serving.gateway.problems import NOT_FOUND, Problem, problem
 from serving.gateway.submission import Draft, parse_json, read_body, read_draft
 from serving.identifiers import format_id, parse_id
+from serving.pipeline import Prediction
 from serving.queue.client import Accepted, Recipient, Submission
 from serving.sealing import LookupKey, SealingKey
 
 LONGEST_KEY = 255
-MOST_QUESTIONS = 256
 
-Judge = Callable[[Sequence[Question], bool], Awaitable[Sequence[Mapping[str, Any]]]]
+Judge = Callable[[Sequence[Question], bool], Awaitable[Sequence[Prediction]]]
 """Predictions for questions, in order; the flag says whether the history of the people named may be read."""
 
 
@@ -106,9 +106,16 @@ class Api:
         await self._principals.of(request)
         asked = parse_json(_QUESTIONS, await read_body(request, self._limit))
         questions = asked if isinstance(asked, list) else [asked]
-        if len(questions) > MOST_QUESTIONS:
-            raise problem(422, "too_many", f"more than {MOST_QUESTIONS} mails", "ask in several requests")
-        return JSONResponse({"predictions": list(await self._judge(questions, True))})
+        predictions = await self._judge(questions, True)
+        return JSONResponse({"predictions": [asdict(prediction) for prediction in predictions]})
+
+    async def knows(self, request: Request) -> bool:
+        """Whether the request comes with a valid API key."""
+        try:
+            await self._principals.of(request)
+        except (Problem, BrokerUnavailable):
+            return False
+        return True
 
     async def health(self, _: Request) -> Response:
         """200 while mail can be accepted, 503 otherwise."""

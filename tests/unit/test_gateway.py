@@ -1,7 +1,8 @@
 """The HTTP API: what is accepted, what is refused, and what a refusal says."""
 
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict
 from email import message_from_bytes
 from email.policy import SMTPUTF8
 from typing import Any
@@ -19,6 +20,7 @@ from serving.gateway.principals import BELIEVED
 from serving.gateway.problems import Problem
 from serving.gateway.submission import distinct
 from serving.identifiers import format_id, parse_id
+from serving.pipeline import Prediction
 from serving.queue.client import Accepted, Submission
 from serving.sealing import LookupKey, SealingKey, UnsealingKey
 
@@ -28,6 +30,9 @@ LOOKUP = LookupKey(bytes(32))
 LIMIT = 20_000
 NOTICE = {"from": "Ops <ops@example.org>", "to": "ada@example.net", "subject": "Disk full", "text": "db1 is full"}
 RAW = b"From: ops@example.org\r\nTo: Ada <ada@example.net>, bob@example.net\r\nSubject: x\r\n\r\nbody \xff\r\n"
+
+
+PREDICTION = Prediction("urgent", 0.9, None, False, "1")
 
 
 class FakeBroker:
@@ -111,9 +116,9 @@ class Setting:
         row = {"key_hash": hash_key(key), "id": principal, "domains": ["example.org"], "revoked_at": revoked_at}
         self.broker.rows.setdefault("principal_by_key", []).append(row)
 
-    async def _judge(self, questions: Sequence[Question], with_history: bool) -> Sequence[Mapping[str, Any]]:
+    async def _judge(self, questions: Sequence[Question], with_history: bool) -> Sequence[Prediction]:
         self.asked.append((questions, with_history))
-        return [{"label": "urgent"} for _ in questions]
+        return [PREDICTION for _ in questions]
 
 
 @pytest.fixture
@@ -394,7 +399,7 @@ async def test_classify_takes_one_mail_or_many_in_order(setting: Setting) -> Non
     many = await setting.http.post("/classify", json=[question, question])
     wrong = await setting.http.post("/classify", json=[question, NOTICE])
 
-    assert one.json() == {"predictions": [{"label": "urgent"}]}
+    assert one.json() == {"predictions": [asdict(PREDICTION)]}
     assert len(many.json()["predictions"]) == 2
     assert is_refusal(wrong, 422, "invalid")
 

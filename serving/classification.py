@@ -1,0 +1,29 @@
+"""The analyze stage: how urgent a mail is for this recipient, as far as mail and history tell."""
+
+from serving.pipeline import NotUrgent, Uncertain, Unscored, Urgent
+from serving.scoring import ModelFailure, Scorer
+from serving.stage import Work
+
+
+class Classification:
+    """One look by the champion; what it cannot score, or lies in its narrow band, goes on to reanalysis."""
+
+    def __init__(self, scorer: Scorer) -> None:
+        self._scorer = scorer
+
+    async def handle(self, work: Work) -> Urgent | NotUrgent | Uncertain | Unscored:
+        """The prediction as an outcome; a failure of mail or model is an outcome too.
+
+        Raises:
+            BrokerUnavailable: the history cannot be read now.
+            Unsealable: the body is sealed for another key.
+        """
+        try:
+            judgement = await self._scorer.judge(work)
+        except ModelFailure as failure:
+            return Unscored(failure.error)
+        if self._scorer.is_uncertain(judgement.prediction):
+            # The history grows with the final word: reanalysis must not read this mail's own arrival.
+            return Uncertain(judgement.prediction, None)
+        decision = Urgent if judgement.prediction.label == "urgent" else NotUrgent
+        return decision(judgement.prediction, judgement.observation)

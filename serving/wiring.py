@@ -1,0 +1,164 @@
+"""Which parts make up each stage. A stage's module is imported only by the process that runs it: that halves the start.
+
+Keys are handed out here and nowhere else: payment, triage and settlement get none.
+"""
+
+import random
+import time
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, assert_never
+
+from serving.errors import ConfigurationError
+from serving.pipeline import Stage
+from serving.queue.client import Client
+from serving.sealing import load_lookup, load_sealing, load_unsealing
+from serving.settings import Settings
+from serving.stage import Handler, Shortfall
+
+if TYPE_CHECKING:
+    from serving.scoring import Scorer
+
+LONG_CONTEXT = 256
+"""Tokens that reanalysis reads, where classification reads the model's own (shorter) length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wired:
+    """A stage's handler; what it says when the wallet is empty; the scorer, for classification."""
+
+    handle: Handler
+    unfunded: Shortfall | None = None
+    scorer: "Scorer | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What there is to wire with; what is opened goes onto `resources` and is closed when the stage stops."""
+
+    settings: Settings
+    client: Client
+    resources: AsyncExitStack
+
+
+def wire(stage: Stage, parts: Parts) -> Wired:
+    """The stage, ready to handle work.
+
+    Raises:
+        ConfigurationError: a key file or the model is missing.
+    """
+    return _builder(stage)(parts)
+
+
+def _builder(stage: Stage) -> Callable[[Parts], Wired]:
+    match stage:
+        case Stage.AUTHENTICATION:
+            return _authentication
+        case Stage.CLASSIFICATION:
+            return _classification
+        case Stage.REANALYSIS:
+            return _reanalysis
+        case Stage.TRIAGE:
+            return _triage
+        case Stage.DIGEST:
+            return _digest
+        case Stage.ENCRYPTION:
+            return _encryption
+        case Stage.PAYMENT:
+            return _payment
+        case Stage.DELIVERY:
+            return _delivery
+        case Stage.SETTLEMENT:
+            return _settlement
+        case _:
+            assert_never(stage)
+
+
+def _authentication(parts: Parts) -> Wired:
+    from serving.authentication import Authentication
+
+    return Wired(Authentication(parts.client, load_unsealing(parts.settings.keys, "content")).handle)
+
+
+def _classification(parts: Parts) -> Wired:
+    from serving.classification import Classification
+
+    scorer = _scorer(parts)
+    return Wired(Classification(scorer).handle, scorer=scorer)
+
+
+def _reanalysis(parts: Parts) -> Wired:
+    from serving.reanalysis import Reanalysis
+
+    return Wired(Reanalysis(_scorer(parts, max_length=LONG_CONTEXT)).handle)
+
+
+def _scorer(parts: Parts, *, max_length: int | None = None) -> "Scorer":
+    from serving.scoring import Scorer
+    from training.artefact import Artefact, ArtefactError
+
+    settings = parts.settings
+    if settings.artefact is None:
+        raise ConfigurationError("no model; set CLARION_ARTEFACT to a champion's folder, or start with `clarion serve`")
+    try:
+        model = Artefact.load(settings.artefact)
+    except ArtefactError as error:
+        raise ConfigurationError(f"the model does not load: {error}") from None
+    content, lookup = load_unsealing(settings.keys, "content"), load_lookup(settings.keys)
+    return Scorer(parts.client, model, content, lookup, max_length=max_length)
+
+
+def _triage(parts: Parts) -> Wired:
+    from serving.triage import Triage, Wishes
+
+    defaults = Wishes(digest_every=parts.settings.digest_interval)
+    return Wired(Triage(parts.client, time.time, defaults=defaults).handle)
+
+
+def _digest(parts: Parts) -> Wired:
+    from serving.digest.stage import Digest
+
+    settings = parts.settings
+    content = load_unsealing(settings.keys, "content")
+    return Wired(Digest(parts.client, content, settings.mail_from, time.time).handle)
+
+
+def _encryption(parts: Parts) -> Wired:
+    from serving.encryption.stage import Encryption
+
+    settings = parts.settings
+    content, delivery = load_unsealing(settings.keys, "content"), load_sealing(settings.keys, "delivery")
+    return Wired(Encryption(parts.client, content, delivery, settings.mail_from, time.time).handle)
+
+
+def _payment(parts: Parts) -> Wired:
+    from serving.payment.stage import Payment
+
+    settings = parts.settings
+    payment = Payment(parts.client, price=settings.price, currency=settings.currency, wait=settings.payment_wait)
+    return Wired(payment.handle, payment.unfunded)
+
+
+def _delivery(parts: Parts) -> Wired:
+    from serving.addresses import domain_of
+    from serving.delivery.connections import Destination
+    from serving.delivery.stage import Delivery
+
+    settings = parts.settings
+    hostname = domain_of(settings.mail_from) or "clarion.invalid"
+    destination = Destination(settings.smtp_host, settings.smtp_port, hostname)
+    key = load_unsealing(settings.keys, "delivery")
+    delivery = Delivery(key, destination, expiry=settings.delivery_expiry, random=random.Random())  # noqa: S311
+    parts.resources.push_async_callback(delivery.close)
+    return Wired(delivery.handle)
+
+
+def _settlement(parts: Parts) -> Wired:
+    from serving.payment.release import Release
+    from serving.payment.sandbox_client import SandboxClient
+    from serving.settlement import Settlement
+
+    provider = SandboxClient(parts.settings.provider_url)
+    parts.resources.push_async_callback(provider.close)
+    return Wired(Settlement(Release(parts.client, provider)).handle)

@@ -1,0 +1,252 @@
+"""Classification and reanalysis: what a score, a failure and the band lead to."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from nacl.public import PrivateKey
+from numpy.typing import NDArray
+
+from data import history
+from data.parse import parse
+from serving.classification import Classification
+from serving.errors import BrokerUnavailable, Temporary, Unsealable
+from serving.pipeline import FailedOpen, NotUrgent, Outcome, Uncertain, Unscored, Urgent
+from serving.reanalysis import Reanalysis
+from serving.scoring import Scorer
+from serving.sealing import LookupKey, UnsealingKey
+from serving.stage import Work
+from training.artefact import Thresholds
+from training.render import Example
+
+CONTENT = UnsealingKey(bytes(PrivateKey.generate()))
+LOOKUP = LookupKey(bytes(32))
+MAIL = (
+    b"From: Ops <ops@example.org>\r\nTo: ada@example.net\r\nSubject: Disk full\r\nMessage-ID: <2@x>\r\n"
+    b"In-Reply-To: <1@x>\r\nDate: Tue, 14 Nov 2023 22:13:20 +0000\r\n\r\ndb1 is full\r\n"
+)
+
+
+class FakeModel:
+    """Answers with the score that the text asks for."""
+
+    version = "7"
+
+    def __init__(self, score: Callable[[Example], float], *, discard: float | None = None, bound: float | None = None):
+        self._score = score
+        self.thresholds = Thresholds(0.5, discard, (0.4, 0.6))
+        self.bound = bound
+        self.calls: list[list[Example]] = []
+        self.lengths: set[int | None] = set()
+
+    def predict(self, examples: Sequence[Example], *, max_length: int | None = None) -> NDArray[np.float64]:
+        self.calls.append(list(examples))
+        self.lengths.add(max_length)
+        return np.array([self._score(example) for example in examples])
+
+
+class FakeStore:
+    """Counters by digest; anything else about the store is tested with the real one."""
+
+    def __init__(self) -> None:
+        self.counters: dict[str, dict[str, Any]] = {}
+        self.is_up = True
+
+    def set(self, name: str, count: int, last: float = 0.0, link: int = 0) -> None:
+        key = LOOKUP.counter(name).hex()
+        self.counters[key] = {"key": key, "count": count, "last": last, "link": str(link)}
+
+    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
+        if not self.is_up:
+            raise BrokerUnavailable("no broker")
+        assert name == "counters"
+        return [self.counters[key] for key in parameters["keys"] if key in self.counters]
+
+
+def scorer(model: FakeModel, store: FakeStore | None = None, **options: Any) -> Scorer:
+    return Scorer(store or FakeStore(), model, CONTENT, LOOKUP, **options)
+
+
+def work(raw: bytes = MAIL, *, attempt: int = 1, ordinal: int = 0) -> Work:
+    async def note(_: str, __: object) -> None: ...
+
+    seal = CONTENT.sealing_key.seal
+    address = "ada@example.net"
+    return Work(
+        1, 2, ordinal, attempt, LOOKUP.address(address), seal(address.encode()), "p1", {}, seal(raw), 1.7e9, note
+    )
+
+
+def always(score: float) -> Callable[[Example], float]:
+    return lambda _: score
+
+
+def broken(_: Example) -> float:
+    raise RuntimeError("db1 is full")
+
+
+@pytest.mark.parametrize(
+    ("score", "expected"),
+    [(0.9, Urgent), (0.6, Urgent), (0.599, Uncertain), (0.4, Uncertain), (0.399, NotUrgent), (0.0, NotUrgent)],
+)
+async def test_the_score_decides_and_the_narrow_band_is_looked_at_again(score: float, expected: type[Outcome]) -> None:
+    """One threshold off by one is a missed alarm."""
+    outcome = await Classification(scorer(FakeModel(always(score)))).handle(work())
+
+    assert type(outcome) is expected
+
+
+@pytest.mark.parametrize(("score", "expected"), [(0.5, Urgent), (0.599, Urgent), (0.499, NotUrgent), (0.4, NotUrgent)])
+async def test_reanalysis_decides_inside_the_band_and_reads_more_of_the_mail(
+    score: float, expected: type[Outcome]
+) -> None:
+    """There is no third look."""
+    model = FakeModel(always(score))
+    outcome = await Reanalysis(scorer(model, max_length=256)).handle(work())
+
+    assert type(outcome) is expected
+    assert model.lengths == {256}
+
+
+@pytest.mark.parametrize("score", [float("nan"), -0.1, 1.1, float("inf")])
+async def test_a_score_that_is_no_probability_is_a_failure_of_the_model(score: float) -> None:
+    """NaN compares as smaller than any threshold and would pass for "not urgent"."""
+    outcome = await Classification(scorer(FakeModel(always(score)))).handle(work())
+
+    assert outcome == Unscored("ArithmeticError")
+
+
+async def test_a_broken_model_is_named_by_its_class_never_by_its_words() -> None:
+    """An error message may quote the mail."""
+    outcome = await Classification(scorer(FakeModel(broken))).handle(work())
+
+    assert outcome == Unscored("RuntimeError")
+
+
+async def test_octets_that_no_parser_likes_are_unscored() -> None:
+    """Mail that cannot be read is not for that reason unimportant."""
+    outcome = await Classification(scorer(FakeModel(always(0.9)))).handle(work(b""))
+
+    assert outcome == Unscored("Unreadable")
+
+
+async def test_reanalysis_tries_a_bounded_number_of_times_and_then_fails_open() -> None:
+    """A model that is down for good must not keep an alarm back."""
+    reanalysis = Reanalysis(scorer(FakeModel(broken)), attempts=3, retry_after=0.5)
+    delays = []
+    for attempt in (1, 2):
+        with pytest.raises(Temporary) as failure:
+            await reanalysis.handle(work(attempt=attempt))
+        delays.append(failure.value.retry_after)
+
+    assert delays == [0.5, 0.5]
+    assert await reanalysis.handle(work(attempt=3)) == FailedOpen("RuntimeError")
+
+
+async def test_without_the_broker_or_the_right_key_nothing_is_decided() -> None:
+    """These are not the model's failures: the hop is retried, and nothing fails open because of them."""
+    store = FakeStore()
+    store.is_up = False
+    with pytest.raises(BrokerUnavailable):
+        await Classification(scorer(FakeModel(always(0.9)), store)).handle(work())
+    other = Scorer(FakeStore(), FakeModel(always(0.9)), UnsealingKey(bytes(PrivateKey.generate())), LOOKUP)
+    with pytest.raises(Unsealable):
+        await Reanalysis(other).handle(work(attempt=9))
+
+
+@pytest.mark.parametrize(
+    ("discard", "bound", "sender", "may_discard"),
+    [
+        (0.1, 0.01, b"ops@example.org", True),
+        (0.1, None, b"ops@example.org", False),
+        (None, 0.01, b"ops@example.org", False),
+        (0.01, 0.01, b"ops@example.org", False),
+        (0.1, 0.01, b"nagios@example.org", False),
+    ],
+)
+async def test_only_a_certified_low_score_of_a_person_may_be_discarded(
+    discard: float | None, bound: float | None, sender: bytes, may_discard: bool
+) -> None:
+    """Whatever is discarded is discarded within the bound, and the bound says nothing about machines."""
+    model = FakeModel(always(0.05), discard=discard, bound=bound)
+    outcome = await Classification(scorer(model)).handle(work(MAIL.replace(b"ops@example.org", sender)))
+
+    assert isinstance(outcome, NotUrgent)
+    assert (outcome.prediction.may_discard, outcome.prediction.bound) == (may_discard, bound)
+
+
+async def test_the_model_sees_the_history_that_the_store_holds() -> None:
+    """Text alone ranks far worse than text with history."""
+    store, model = FakeStore(), FakeModel(always(0.9))
+    root = 12345
+    store.set("received\nada@example.net", 10)
+    store.set("acted\nada@example.net", 5, last=1.69e9)
+    store.set("thread\n1@x", 1, link=root)
+    store.set(f"posts\n{root}", 4, last=1.69e9)
+    await Classification(scorer(model, store)).handle(work())
+    seen = dict(zip(history.FEATURES, model.calls[0][0].features.tolist(), strict=True))
+
+    assert seen["recipient_received"] == 10
+    assert seen["thread_posts"] == 4
+    assert seen["recipient_rate"] == pytest.approx((5 + 0.4) / 14)
+
+
+async def test_a_decision_tells_what_the_arrival_adds_under_keys_that_tell_nothing() -> None:
+    """The history grows in the hop's own commit; the store never learns a name."""
+    outcome = await Classification(scorer(FakeModel(always(0.9)))).handle(work())
+    message = parse(MAIL)
+    names = [one.key for one in history.seen(message, "ada@example.net", 0, {})]
+
+    assert isinstance(outcome, Urgent)
+    assert outcome.observation is not None
+    assert [one.key for one in outcome.observation.seen] == [LOOKUP.counter(name) for name in names]
+    assert outcome.observation.reaction == tuple(map(LOOKUP.counter, history.acted(message, "ada@example.net")))
+
+
+async def test_only_the_final_decision_adds_to_the_history() -> None:
+    """Otherwise reanalysis would find this very mail in the history, and count it twice."""
+    uncertain = await Classification(scorer(FakeModel(always(0.55)))).handle(work())
+    final = await Reanalysis(scorer(FakeModel(always(0.55)))).handle(work())
+
+    assert isinstance(uncertain, Uncertain)
+    assert uncertain.observation is None
+    assert isinstance(final, Urgent)
+    assert final.observation is not None
+
+
+async def test_what_a_mail_adds_once_is_not_added_for_every_recipient() -> None:
+    """A mail to a hundred people is one mail sent."""
+    first = await Classification(scorer(FakeModel(always(0.9)))).handle(work(ordinal=0))
+    second = await Classification(scorer(FakeModel(always(0.9)))).handle(work(ordinal=1))
+
+    assert isinstance(first, Urgent)
+    assert isinstance(second, Urgent)
+    assert first.observation is not None
+    assert second.observation is not None
+    assert len(first.observation.seen) > len(second.observation.seen) > 0
+
+
+async def test_claims_that_come_together_are_scored_together_and_each_gets_its_own_score() -> None:
+    """A batch is quicker; a score in the wrong hands would be a disaster."""
+    model = FakeModel(lambda example: 0.9 if "alarm" in example.text else 0.1)
+    classification = Classification(scorer(model))
+    mails = [MAIL.replace(b"Disk full", b"alarm" if n % 3 == 0 else b"news" + b"!" * n) for n in range(9)]
+    outcomes = await asyncio.gather(*(classification.handle(work(mail)) for mail in mails))
+
+    assert [type(outcome) for outcome in outcomes] == [Urgent if n % 3 == 0 else NotUrgent for n in range(9)]
+    assert len(model.calls) < len(mails)
+
+
+async def test_one_bad_mail_does_not_fail_its_batch_mates() -> None:
+    """One sender must not be able to open the gate for everybody else's mail."""
+
+    def score(example: Example) -> float:
+        return broken(example) if "poison" in example.text else 0.9
+
+    classification = Classification(scorer(FakeModel(score)))
+    mails = [MAIL.replace(b"Disk full", b"poison" if n == 3 else b"x") for n in range(6)]
+    outcomes = await asyncio.gather(*(classification.handle(work(mail)) for mail in mails))
+
+    assert [type(outcome) for outcome in outcomes] == [Unscored if n == 3 else Urgent for n in range(6)]
