@@ -31,6 +31,7 @@ def tracked() -> tuple[Path, ...]:
     return tuple(path for name in names.decode().split("\0") if name and (path := ROOT / name).is_file())
 
 
+@cache
 def texts(*suffixes: str) -> dict[str, str]:
     """The repository's files with one of these suffixes, by their path from the root."""
     paths = [path for path in tracked() if path.suffix in suffixes or path.name in suffixes]
@@ -87,19 +88,19 @@ def test_no_file_names_a_path_of_somebody_s_machine() -> None:
     assert {name: found for name, text in sources.items() if (found := MACHINE_PATH.findall(text))} == {}
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "data/README.md", "experiments/README.md"])
+@pytest.mark.parametrize("document", sorted(texts(".md")))
 def test_every_make_command_in_the_documents_is_a_target(document: str) -> None:
     """The first thing that a newcomer does is to paste a command from the README."""
-    text = (ROOT / document).read_text(encoding="utf-8")
+    text = texts(".md")[document]
     named = set(re.findall(r"(?:`|^ +|^\$ |&& )make ([a-z][a-z-]*)", text, re.MULTILINE))
 
     assert named - make_targets() == set()
 
 
-@pytest.mark.parametrize("document", ["README.md", "CONTRIBUTING.md", "data/README.md", "experiments/README.md"])
+@pytest.mark.parametrize("document", sorted(texts(".md")))
 def test_every_module_that_the_documents_run_is_in_the_tree(document: str) -> None:
     """A module that was renamed leaves commands behind that nobody can run."""
-    text = (ROOT / document).read_text(encoding="utf-8")
+    text = texts(".md")[document]
     named = set(re.findall(rf"python -m ((?:{'|'.join(PACKAGES)})[.\w]*)", text))
 
     assert named - set(modules(*PACKAGES)) == set()
