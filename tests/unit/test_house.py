@@ -44,14 +44,19 @@ def modules(*packages: str) -> list[str]:
     return sorted(".".join(path.parts).removesuffix(".__init__") for path in paths if path.parts[0] in packages)
 
 
-def loaded_after(module: str, *others: str) -> set[str]:
+def loaded_after(*names: str) -> set[str]:
     """The top-level names in sys.modules of a fresh process that has imported these modules."""
-    code = (
-        "import importlib, json, sys; [*map(importlib.import_module, sys.argv[1:])]; print(json.dumps([*sys.modules]))"
+    importing = "import importlib, json, sys; [*map(importlib.import_module, json.load(sys.stdin))]"
+    process = subprocess.run(
+        [sys.executable, "-c", f"{importing}; print(json.dumps([*sys.modules]))"],
+        input=json.dumps(names).encode(),
+        capture_output=True,
+        cwd=ROOT,
+        env={**os.environ, "BENTOML_DO_NOT_TRACK": "True"},
+        check=False,
     )
-    environment = {**os.environ, "BENTOML_DO_NOT_TRACK": "True"}
-    printed = subprocess.check_output([sys.executable, "-c", code, module, *others], cwd=ROOT, env=environment)
-    return {name.partition(".")[0] for name in json.loads(printed.splitlines()[-1])}
+    assert process.returncode == 0, process.stderr.decode()
+    return {name.partition(".")[0] for name in json.loads(process.stdout.splitlines()[-1])}
 
 
 def make_targets() -> set[str]:
