@@ -51,10 +51,10 @@ class NeedsPayer:
 
 @dataclass(frozen=True, slots=True)
 class TryLater:
-    """Nothing moved; the same order may succeed in `retry_after` seconds."""
+    """Nothing moved; the same order may succeed in `retry_after` seconds (None: the provider does not say when)."""
 
     reason: str
-    retry_after: float
+    retry_after: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import logging
 from typing import assert_never
 
-from serving.errors import Temporary
+from serving.errors import Refused, Temporary
 from serving.payment.exchange import Ledger, exchange
 from serving.payment.provider import (
     Answer,
@@ -25,10 +25,9 @@ log = logging.getLogger(__name__)
 class Release:
     """Releases the money held for a delivered notification, once however often it is called."""
 
-    def __init__(self, ledger: Ledger, provider: Provider, *, ask_again: float = 2.0, after_refusal: float = 3600.0):
+    def __init__(self, ledger: Ledger, provider: Provider, *, after_refusal: float = 3600.0):
         self._ledger = ledger
         self._provider = provider
-        self._ask_again = ask_again
         self._after_refusal = after_refusal
 
     async def __call__(self, notification: int, lookup: bytes, hold: Hold) -> None:
@@ -39,7 +38,12 @@ class Release:
         """
         payer = payer_reference(lookup)
         order = Order(f"{notification}:capture", Verb.RELEASE, payer, hold.amount, hold.currency)
-        answer = await exchange(self._ledger, self._provider, order, notification=notification)
+        try:
+            answer = await exchange(self._ledger, self._provider, order, notification=notification)
+        except Refused as refused:
+            # Not a failure that may end the notification: its mail is delivered, and its money must follow.
+            log.error("the broker refuses to settle notification %d: %s", notification, refused.reason)
+            raise Temporary(f"the broker refused: {refused.reason}", retry_after=self._after_refusal) from None
         self._insist(notification, answer)
 
     def _insist(self, notification: int, answer: Answer) -> None:
@@ -49,7 +53,7 @@ class Release:
             case TryLater(reason, retry_after):
                 raise Temporary(f"the provider is not ready: {reason}", retry_after=retry_after)
             case Unknown(reason):
-                raise Temporary(f"the provider's answer is unknown: {reason}", retry_after=self._ask_again)
+                raise Temporary(f"the provider's answer is unknown: {reason}")
             case Declined(reason):
                 # The mail is delivered and the money is ours by contract: somebody has to look, and nothing is lost.
                 log.error("the provider refuses to release for notification %d: %s", notification, reason)

@@ -9,8 +9,6 @@ import httpx
 
 from serving.payment.provider import Absent, Answer, Declined, Done, NeedsPayer, Order, TryLater, Unknown
 
-RETRY_AFTER = 1.0
-
 
 class SandboxClient:
     """A `Provider` over HTTP. Close it, or use it with `async with`."""
@@ -47,7 +45,7 @@ class SandboxClient:
         try:
             response = await self._http.request(method, path, **content)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            return TryLater(f"no connection ({type(error).__name__})", RETRY_AFTER)
+            return TryLater(f"no connection ({type(error).__name__})")
         except httpx.HTTPError as error:
             return Unknown(f"no answer ({type(error).__name__})")
         return _understand(response, order)
@@ -63,7 +61,7 @@ def _understand(response: httpx.Response, order: Order) -> Answer | Absent:
         case 402, "needs_payer":
             return NeedsPayer(str(response.url.join(str(fields.get("url")))))
         case ((429 | 503), "try_later"):
-            return TryLater("the provider is busy", RETRY_AFTER)
+            return TryLater("the provider is busy")
         case status, str(error) if 400 <= status < 500:
             return Declined(error)
         case status, _:

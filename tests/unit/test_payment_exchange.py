@@ -45,11 +45,11 @@ class Ledger:
     accounts: Counter[str] = field(default_factory=Counter)
     woken: list[str] = field(default_factory=list)
 
-    async def query(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
+    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         assert name == "intents"
         return [intent for intent in self.intents.values() if intent["state"] == parameters["state"]]
 
-    async def execute(self, name: str, **parameters: Any) -> dict[str, Any]:
+    async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:
         self.power.tick()
         done = self._open(parameters) if name == "open_intent" else self._close(parameters)
         self.power.tick()
@@ -234,11 +234,10 @@ async def test_a_release_that_is_not_done_is_tried_again_and_can_still_be_done(
     """The mail is delivered: whatever the provider says today, the money is owed and nothing is forgotten."""
     provider.answers = [always(answer)]
     release = Release(ledger, provider)
-    with pytest.raises(Temporary) as raised:
+    with pytest.raises(Temporary):
         await release(7, LOOKUP, Hold(5, "EUR"))
 
     await release(7, LOOKUP, Hold(5, "EUR"))
 
-    assert raised.value.retry_after
     assert list(provider.committed) == ["7:capture"]
     assert ledger.intents["7:capture"]["state"] == "done"

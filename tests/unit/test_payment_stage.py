@@ -16,12 +16,12 @@ class Policies:
     def __init__(self, recipients: Mapping[str, Any], senders: Mapping[str, Any]) -> None:
         self._rows = {"recipient": recipients, "sender_policy": senders}
 
-    async def query(self, name: str, **parameters: Any) -> list[dict[str, Any]]:
+    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         (key,) = parameters.values()
         rows = self._rows[name]
         return [{"policy": rows[key]}] if key in rows else []
 
-    async def execute(self, name: str, **_: Any) -> dict[str, Any]:
+    async def execute(self, name: str, /, **_: Any) -> dict[str, Any]:
         raise AssertionError(f"{name}: the hop's own commit makes the hold, not the stage")
 
 
