@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pysequoia import Cert
+from pysequoia import Cert, encrypt
 from pysequoia.packet import Packet, PacketPile, SignatureType, Tag
 
 from serving.addresses import canonical_address
@@ -58,14 +58,30 @@ def _judge(certificate: Cert, groups: list[list[Packet]], address: str, now: dat
 
 
 def _with_usable_keys(groups: list[list[Packet]], now: datetime) -> Cert | Unusable:
+    """The certificate with only those subkeys that are alive and that PySequoia can encrypt to."""
     primary, *subkeys = groups
     encrypting = [group for group in subkeys if _encrypts(group)]
-    usable = [group for group in encrypting if not _is_revoked(group) and not _is_expired(group, now)]
-    if usable or _encrypts(primary):
-        return Cert.from_packets([packet for group in [primary, *usable] for packet in group])
+    alive = [group for group in encrypting if not _is_revoked(group) and not _is_expired(group, now)]
+    supported = [group for group in alive if _is_supported([primary, group])]
+    if supported or (not alive and _encrypts(primary) and _is_supported([primary])):
+        return _joined([primary, *supported])
+    if alive or _encrypts(primary):
+        return Unusable("the certificate's encryption key is of an unsupported kind")
     if any(map(_is_revoked, encrypting)):
         return Unusable("the certificate's encryption key is revoked")
     return Unusable("the certificate's encryption key is expired" if encrypting else "the certificate cannot encrypt")
+
+
+def _is_supported(groups: list[list[Packet]]) -> bool:
+    try:
+        encrypt(b"", recipients=[_joined(groups)])
+    except Exception:  # RuntimeError with the key's fingerprint in it
+        return False
+    return True
+
+
+def _joined(groups: list[list[Packet]]) -> Cert:
+    return Cert.from_packets([packet for group in groups for packet in group])
 
 
 def _key_groups(certificate: Cert) -> Iterator[list[Packet]]:
