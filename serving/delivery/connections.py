@@ -26,7 +26,7 @@ class Destination:
 class Connections:
     """Lends connections, each to one borrower at a time; keeps up to `keep` idle ones for `idle` seconds."""
 
-    def __init__(self, destination: Destination, *, timeout: float, keep: int = 1, idle: float = 30.0) -> None:
+    def __init__(self, destination: Destination, *, timeout: float, keep: int, idle: float = 30.0) -> None:
         """`timeout` is seconds for connecting and for each reply."""
         self.destination = destination
         self._timeout = timeout

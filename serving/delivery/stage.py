@@ -29,11 +29,13 @@ class Delivery:
         schedule: Schedule = PATIENT,
         timeout: float = 60.0,
         data_timeout: float = 600.0,
+        keep: int = 8,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """`expiry`: for how many seconds after the first failure to try; the timeouts are seconds for a reply."""
+        """`expiry`: for how many seconds after the first failure to try; the timeouts are seconds for a reply;
+        `keep`: how many idle connections stay open, best as many as the stage works on at once."""
         self._key = key
-        self._connections = Connections(destination, timeout=timeout)
+        self._connections = Connections(destination, timeout=timeout, keep=keep)
         self._expiry = expiry
         self._random = random
         self._schedule = schedule
@@ -41,7 +43,7 @@ class Delivery:
         self._clock = clock
 
     async def close(self) -> None:
-        """Give up the idle connection."""
+        """Give up the idle connections."""
         await self._connections.close()
 
     async def handle(self, work: Work) -> Sent | Undeliverable:

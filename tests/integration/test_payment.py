@@ -248,6 +248,7 @@ async def test_what_the_receiver_refuses_is_given_back_and_never_released(
     assert (await balance(client, "revenue"), await balance(client, f"hold:{id_}")) == (0, 0)
 
 
+@pytest.mark.slow
 async def test_faults_kills_and_lost_replies_charge_nobody_twice(
     client: Client,
     running: SandboxClient,
