@@ -7,6 +7,8 @@ from typing import Any, assert_never
 from serving import pipeline as p
 from serving.queue.lease import Hop, Posting, Seen
 
+_LONGEST = 300
+
 
 def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, Any]) -> Hop:  # noqa: C901 - one flat match
     """The hop that `complete` applies in one transaction. `facts` are the notification's so far."""
@@ -20,9 +22,9 @@ def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, A
         case p.Urgent() | p.NotUrgent() | p.Uncertain():
             return _analysed(outcome)
         case p.Unscored(error):
-            return Hop({"model_error": error})
+            return Hop({"model_error": _words(error)})
         case p.FailedOpen(error):
-            return Hop({"model_error": error, "waiver": "failed_open"})
+            return Hop({"model_error": _words(error), "waiver": "failed_open"})
         case p.Discarded() | p.Digested() | p.Delayed():
             return _triaged(outcome)
         case p.Bundled(via):
@@ -36,9 +38,9 @@ def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, A
         case p.Held() | p.Waived() | p.Unfunded() | p.Captured() | p.Unbilled() | p.Returned():
             return _money(outcome, id_, recipient, facts)
         case p.Sent(receipt):
-            return Hop({"receipt": asdict(receipt)})
+            return Hop({"receipt": {**asdict(receipt), "text": _words(receipt.text)}})
         case p.Undeliverable(reply):
-            return Hop({"undeliverable": reply})
+            return Hop({"undeliverable": _words(reply)})
         case _:
             assert_never(outcome)
 
@@ -84,14 +86,19 @@ def _money(
         case p.Unbilled(waiver):
             return Hop({"unbilled": waiver})
         case p.Returned(amount, reply):
-            back = _move(held, wallet, amount) if amount else ()
-            return Hop({"returned": {"amount": amount, "reply": reply}}, postings=back, currency=currency)
+            returned = {"amount": amount, "reply": _words(reply)}
+            return Hop({"returned": returned}, postings=_move(held, wallet, amount), currency=currency)
         case _:
             assert_never(outcome)
 
 
-def _move(source: str, target: str, amount: int) -> tuple[Posting, Posting]:
-    return Posting(source, -amount), Posting(target, amount)
+def _move(source: str, target: str, amount: int) -> tuple[Posting, ...]:
+    return (Posting(source, -amount), Posting(target, amount)) if amount else ()
+
+
+def _words(text: str) -> str:
+    """What another server or library said, as short printable ASCII: facts are limited, and such texts are not."""
+    return "".join(character if " " <= character <= "~" else "?" for character in text[:_LONGEST])
 
 
 def _form(envelope: p.Envelope) -> dict[str, str]:

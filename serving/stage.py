@@ -47,45 +47,63 @@ Shortfall = Callable[[Work], Unfunded]
 """What to wait for, and until when, where the wallet does not cover the hold."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Stand:
+    """A stage and what works there."""
+
+    stage: Stage
+    handle: Handler
+    unfunded: Shortfall | None
+
+
 async def serve(
     stage: Stage, client: Client, handle: Handler, *, concurrency: int = 8, unfunded: Shortfall | None = None
 ) -> None:
-    """Work for the stage until cancelled, on at most `concurrency` notifications at once."""
+    """Work for the stage until cancelled or the client is closed, on at most `concurrency` notifications at once."""
+    stand = _Stand(stage, handle, unfunded)
+    working: set[asyncio.Task[None]] = set()
     async with asyncio.TaskGroup() as tasks:
         async for lease in client.consume(stage.value, credit=concurrency, visibility=VISIBILITY):
-            tasks.create_task(_work(lease, handle, unfunded))
+            task = tasks.create_task(_work(stand, lease))
+            working.add(task)
+            task.add_done_callback(working.discard)
+        for task in working:  # the client was closed: nothing can be completed any more
+            task.cancel()
 
 
-async def _work(lease: Lease, handle: Handler, unfunded: Shortfall | None) -> None:
+async def _work(stand: _Stand, lease: Lease) -> None:
+    """Whatever happens to one notification, the others go on."""
     keeper = asyncio.create_task(_keep(lease))
     try:
-        await _attempt(lease, handle, unfunded)
+        await _attempt(stand, lease)
     except Refused as refused:
-        if refused.reason != "lease_lost":
-            _log.error("notification %d: %s", lease.id, refused)
-            cause = f"refused: {refused.reason}"
-            await _until_known(lambda: lease.retry(backoff(lease.attempt), cause))
+        _log.warning("notification %d: %s", lease.id, refused)
+    except Exception as error:
+        _log.error(
+            "notification %d was left to its lease's end at %s: %s", lease.id, _place(error), type(error).__name__
+        )
     finally:
         keeper.cancel()
 
 
-async def _attempt(lease: Lease, handle: Handler, unfunded: Shortfall | None) -> None:
+async def _attempt(stand: _Stand, lease: Lease) -> None:
     work = work_of(lease)
     try:
-        outcome = await handle(work)
+        await _complete(lease, stand.unfunded, work, await stand.handle(work))
     except Temporary as temporary:
         delay = backoff(lease.attempt) if temporary.retry_after is None else temporary.retry_after
-        cause = str(temporary)
-        await _until_known(lambda: lease.retry(delay, cause))
+        await _retry(lease, delay, str(temporary))
     except BrokerUnavailable:
-        await _until_known(lambda: lease.retry(1.0, "the broker was away"))
+        await _retry(lease, 1.0, "the broker was away")
+    except Refused as refused:
+        await _refused(stand.stage, lease, refused)
     except Exception as error:
-        await _fail(lease, error)
-    else:
-        await _complete(lease, work, outcome, unfunded)
+        place = _place(error)
+        _log.error("notification %d failed at %s: %s", lease.id, place, type(error).__name__)
+        await _fail(stand.stage, lease, f"{type(error).__name__} at {place}")
 
 
-async def _complete(lease: Lease, work: Work, outcome: Outcome, unfunded: Shortfall | None) -> None:
+async def _complete(lease: Lease, unfunded: Shortfall | None, work: Work, outcome: Outcome) -> None:
     try:
         await _until_known(
             lambda: lease.complete(kind(type(outcome)), hop_of(outcome, work.id, work.recipient, work.facts))
@@ -97,15 +115,39 @@ async def _complete(lease: Lease, work: Work, outcome: Outcome, unfunded: Shortf
         await _until_known(lambda: lease.complete(kind(Unfunded), waiting))
 
 
-async def _fail(lease: Lease, error: Exception) -> None:
-    """A failure nobody foresaw: its type and place are logged, never its text, which may quote the mail."""
-    place = _place(error)
-    _log.error("notification %d failed at %s, attempt %d: %s", lease.id, place, lease.attempt, type(error).__name__)
-    cause = f"{type(error).__name__} at {place}"
-    if lease.attempt >= MAX_FAILURES:
-        await _until_known(lambda: lease.dead(cause))
+async def _refused(stage: Stage, lease: Lease, refused: Refused) -> None:
+    """A lost lease is somebody else's, a failing store passes; any other refusal would come again for ever."""
+    if refused.reason == "lease_lost":
+        _log.info("notification %d: its lease was lost", lease.id)
+    elif refused.reason == "storage":
+        await _retry(lease, backoff(lease.attempt), "the store failed")
     else:
-        await _until_known(lambda: lease.retry(backoff(lease.attempt), cause))
+        _log.error("notification %d: %s", lease.id, refused)
+        await _fail(stage, lease, f"refused: {refused.reason}")
+
+
+async def _fail(stage: Stage, lease: Lease, cause: str) -> None:
+    """A failure nobody foresaw; its text may quote the mail, so `cause` is type and place. The eighth is the last."""
+    failures = failures_at(stage, lease.facts) + 1
+    if failures >= MAX_FAILURES:
+        await _until_known(lambda: lease.dead(cause))
+        return
+    try:
+        await _until_known(lambda: lease.note("failed", {"failed": [stage.value, failures]}))
+    except Refused as refused:
+        if refused.reason != "too_large":
+            raise
+    await _retry(lease, backoff(failures), cause)
+
+
+def failures_at(stage: Stage, facts: Mapping[str, Any]) -> int:
+    """How often it failed at this stage; waiting for something that is away does not count."""
+    where, count = facts.get("failed", ("", 0))
+    return int(count) if where == stage.value else 0
+
+
+async def _retry(lease: Lease, delay: float, cause: str) -> None:
+    await _until_known(lambda: lease.retry(delay, cause))
 
 
 async def _until_known(verb: Callable[[], Awaitable[None]]) -> None:
@@ -115,6 +157,10 @@ async def _until_known(verb: Callable[[], Awaitable[None]]) -> None:
             await verb()
         except BrokerUnavailable:
             await asyncio.sleep(0.2)
+        except Refused as refused:
+            if refused.reason != "storage":
+                raise
+            await asyncio.sleep(1.0)
         else:
             return
 
@@ -127,8 +173,9 @@ async def _keep(lease: Lease) -> None:
             await lease.extend(VISIBILITY)
         except BrokerUnavailable:
             continue
-        except Refused:
-            return
+        except Refused as refused:
+            if refused.reason == "lease_lost":
+                return
 
 
 def work_of(lease: Lease) -> Work:

@@ -8,37 +8,43 @@ import asyncio
 import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
+import stat
 import sys
 from pathlib import Path
 
-from serving.errors import ClarionError, ConfigurationError
+from serving.errors import ClarionError, ConfigurationError, Refused
 from serving.queue import policy as policies
 from serving.queue import wire
 from serving.queue.consumer import Consumer
 from serving.queue.dispatch import Dispatcher, Worker
-from serving.queue.policy import Policy
+from serving.queue.policy import Peer, Policy
 from serving.queue.session import Session
 from serving.queue.store import hops
 from serving.queue.store.committer import Committer
-from serving.queue.store.database import open_database
+from serving.queue.store.database import lock_store, open_database
+from serving.queue.store.reader import Reader
 from serving.queue.topology import Topology
 
 TICK = 0.25
 MAX_SESSIONS = 512
+MAX_SESSIONS_OF_UID = 384
 
 _log = logging.getLogger(__name__)
 
 
 class Broker:
-    """Sessions, the dispatcher and the committer of one store."""
+    """Sessions, the dispatcher, the committer and the reader of one store. `max_body` is octets."""
 
     def __init__(self, store: Path, topology: Topology, policy: Policy, *, max_body: int = 26 << 20) -> None:
         self.topology, self.policy, self.max_body = topology, policy, max_body
         self.protocol = wire.load_clarion()
         self.reasons = self.protocol["clarion_manager_v1"].enums["reason"]
+        self._lock = lock_store(store)
         self.committer = Committer(open_database(store), topology, touched=self._touched)
+        self.reader = Reader(store, topology)
         self.dispatcher = Dispatcher(self.committer, _is_open)
         self._sessions: set[Session] = set()
         self._watched: dict[str, int] = {}
@@ -46,33 +52,66 @@ class Broker:
 
     async def serve(self, path: Path, stop: asyncio.Event) -> None:
         """Accept connections until `stop`; leases of processes that are gone return first."""
-        await self._recover()
-        listener = listen(path)
+        try:
+            await self._recover()
+            with contextlib.closing(listen(path, shared=self.policy.is_shared)) as listener:
+                await self._serve(listener, stop)
+        finally:
+            for session in list(self._sessions):
+                session.close()
+            self.reader.close()
+            self.committer.close()
+            os.close(self._lock)
+
+    def held(self, owner: str, stage: str) -> set[int]:
+        """The ids of the stage's notifications that consumers of that process hold."""
+        return {id_ for session in self._sessions for id_ in session.held(owner, stage)}
+
+    async def _serve(self, listener: socket.socket, stop: asyncio.Event) -> None:
         self._loop.add_reader(listener, self._accept, listener)
-        _log.info("broker ready on %s", path.name)
+        _log.info("broker ready")
         try:
             while not stop.is_set():
                 await self._tick(stop)
         finally:
             self._loop.remove_reader(listener)
-            listener.close()
-            for session in list(self._sessions):
-                session.close()
-            self.committer.close()
 
     def _touched(self, stages: set[str]) -> None:
         for stage in stages:
             self.dispatcher.wake(stage)
 
     def _accept(self, listener: socket.socket) -> None:
-        with contextlib.suppress(BlockingIOError):
+        try:
             sock, _ = listener.accept()
-            if len(self._sessions) >= MAX_SESSIONS:
-                sock.close()
-                return
-            peer = policies.peer_of(sock)
-            self._sessions.add(Session(self, sock, peer, self._sessions.discard))
-            self._watch(peer.owner)
+        except (BlockingIOError, ConnectionError):
+            return
+        except OSError as error:  # no descriptor is left: those that wait in the backlog wait longer
+            _log.error("no connection can be taken: %s", error.strerror)
+            self._loop.remove_reader(listener)
+            self._loop.call_later(1.0, self._listen_again, listener)
+            return
+        peer = policies.peer_of(sock)
+        if self._is_full(peer):
+            sock.close()
+            return
+        session = Session(self, sock, peer, self._gone)
+        self._sessions.add(session)
+        self._watch(session.owner)
+        session.admit()
+
+    def _listen_again(self, listener: socket.socket) -> None:
+        if listener.fileno() >= 0:
+            self._loop.add_reader(listener, self._accept, listener)
+
+    def _is_full(self, peer: Peer) -> bool:
+        of_uid = sum(1 for session in self._sessions if session.peer.uid == peer.uid)
+        return len(self._sessions) >= MAX_SESSIONS or of_uid >= MAX_SESSIONS_OF_UID
+
+    def _gone(self, session: Session) -> None:
+        """A process that ended before its last leases came to it must not keep them."""
+        self._sessions.discard(session)
+        if session.owner not in self._watched:
+            self._release(session.owner)
 
     async def _recover(self) -> None:
         """After a restart: keep the leases of processes that live, return the others."""
@@ -108,24 +147,52 @@ class Broker:
     async def _tick(self, stop: asyncio.Event) -> None:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), TICK)
-        expired = await self.committer.run(hops.release_expired)
+        try:
+            expired = await self.committer.run(hops.release_expired)
+        except Refused:  # the store fails, and the committer said so
+            return
         for session in list(self._sessions) if expired else []:
             session.revoke({(row["id"], row["fence"]) for row in expired})
         self.dispatcher.wake_all()
 
 
-def listen(path: Path) -> socket.socket:
-    """A listening Unix socket; one that nobody answers any more is replaced. ConfigurationError when one does."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+def listen(path: Path, *, shared: bool = False) -> socket.socket:
+    """A listening Unix socket, open to other uids when `shared`; one that nobody answers any more is replaced.
+
+    ConfigurationError when somebody does answer, or when the path is no place for a socket.
+    """
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
-    if path.exists():
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
-            probe.connect(str(path))
-            raise ConfigurationError(f"a broker answers on {path.name} already; stop it first")
-        path.unlink()
-    listener.bind(str(path))
-    listener.listen(128)
+    try:
+        _clear(path)
+        _bind(listener, path, 0o111 if shared else 0o177)
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise ConfigurationError(f"no socket can be made at {path.name}: {error}; check the folder") from error
+    except ConfigurationError:
+        listener.close()
+        raise
     return listener
+
+
+def _bind(listener: socket.socket, path: Path, mask: int) -> None:
+    before = os.umask(mask)
+    try:
+        listener.bind(str(path))
+    finally:
+        os.umask(before)
+
+
+def _clear(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    if not path.exists():
+        return
+    if not stat.S_ISSOCK(path.stat().st_mode):
+        raise ConfigurationError(f"{path.name} is no socket; name another place")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe, contextlib.suppress(OSError):
+        probe.connect(str(path))
+        raise ConfigurationError(f"a broker answers on {path.name} already; stop it first")
+    path.unlink()
 
 
 def _is_open(worker: Worker) -> bool:
@@ -134,6 +201,7 @@ def _is_open(worker: Worker) -> bool:
 
 async def run(arguments: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT."""
+    _raise_descriptor_limit()
     topology = Topology.read(arguments.topology)
     policy = Policy.read(arguments.policy) if arguments.policy else Policy.own_uid()
     broker = Broker(arguments.store, topology, policy)
@@ -141,6 +209,12 @@ async def run(arguments: argparse.Namespace) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     await broker.serve(arguments.socket, stop)
+
+
+def _raise_descriptor_limit() -> None:
+    """Each connection, each process that is watched and each large body on its way takes a descriptor."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def main() -> int:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from serving.errors import BrokerUnavailable
-from serving.queue import memory
-from serving.queue.lease import Lease, Leases
+from serving.queue import limits
+from serving.queue.lease import Lease
+from serving.queue.leases import Leases
 from serving.queue.link import Link
 from serving.queue.resource import join
 from serving.queue.values import encode
@@ -83,37 +84,24 @@ class Client:
     async def accept(self, submission: Submission) -> Accepted:
         """Publish; returns after the commit. Refused when the broker says no, BrokerUnavailable when it goes away
         first: then it is unknown whether it was stored, and the same key makes a repetition safe."""
+        facts = encode(dict(submission.facts))
         link = await self._linked()
-        serial = next(self._serials) & 0xFFFFFFFF
+        _check(submission, facts, link.max_body)
         await link.use_credit()
-        answer = link.expect(serial)
-        for recipient in submission.recipients:
-            link.request("producer", "recipient", recipient.lookup, recipient.address)
-        link.request_with_body(
-            "producer",
-            "accept",
-            serial,
-            0 if submission.urgent else 1,
-            submission.principal,
-            submission.key,
-            submission.digest,
-            encode(dict(submission.facts)),
-            body=submission.body,
-        )
-        rows = await answer
+        rows = await self._publish(link, submission, facts)
         *notifications, (high, low, duplicate) = rows
         return Accepted(join(high, low), tuple(join(*words) for words in notifications), bool(duplicate))
 
     async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of a named query. Refused when the broker says no."""
         link = await self._linked()
-        serial = next(self._serials) & 0xFFFFFFFF
+        serial = self._serial()
         answer = link.expect(serial)
-        octets = encode(parameters)
-        if len(octets) <= memory.MAX_INLINE:
-            link.request("directory", "ask", serial, name, octets)
-        else:
-            link.request("directory", "ask_fd", serial, name, memory.share(octets), len(octets))
+        try:
+            link.request_with_body("directory", "ask", serial, name, body=encode(parameters))
+        except BaseException:
+            answer.cancel()
+            raise
         rows: list[dict[str, Any]] = json.loads(await answer)
         return rows
 
@@ -146,7 +134,36 @@ class Client:
                 raise BrokerUnavailable("this client is closed")
             if self._link is None or self._link.is_closed:
                 self._link = await Link.open(self._path)
+            if self._closed:
+                self._link.close()
             return self._link
+
+    def _serial(self) -> int:
+        return next(self._serials) & 0xFFFFFFFF
+
+    def _publish(self, link: Link, submission: Submission, facts: bytes) -> "asyncio.Future[Any]":
+        """Send all of it or end the connection: recipients that stay behind would get somebody else's mail."""
+        serial = self._serial()
+        answer = link.expect(serial)
+        origin = (submission.principal, submission.key, submission.digest)
+        try:
+            for recipient in submission.recipients:
+                link.request("producer", "recipient", recipient.lookup, recipient.address)
+            priority = 0 if submission.urgent else 1
+            link.request_with_body("producer", "accept", serial, priority, *origin, facts, body=submission.body)
+        except BaseException:
+            link.close()
+            raise
+        return answer
+
+
+def _check(submission: Submission, facts: bytes, max_body: int) -> None:
+    limits.check_origin(submission.principal, submission.key, submission.digest)
+    limits.check_size(len(submission.recipients), limits.MAX_RECIPIENTS, "a list of recipients")
+    for recipient in submission.recipients:
+        limits.check_recipient(recipient.lookup, recipient.address)
+    limits.check_size(len(facts), limits.MAX_FACTS, "facts")
+    limits.check_size(len(submission.body), max_body, "a body")
 
 
 def reachable(path: Path) -> bool:

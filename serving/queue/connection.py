@@ -2,6 +2,7 @@
 
 import array
 import asyncio
+import logging
 import os
 import socket
 from collections import deque
@@ -15,13 +16,18 @@ from serving.queue.wire import HEADER, MAX_FDS, MAX_MESSAGE, Message
 _CHUNK = 1 << 16
 _ANCILLARY = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 
+_CONGESTED = 1 << 18
+
 Incoming = Callable[[int, int, memoryview, "deque[int]"], None]
+
+_log = logging.getLogger(__name__)
 
 
 class Connection:
     """Frames messages: `incoming(object_id, opcode, payload, fds)` for each, `closed()` once, at the end.
 
-    What `incoming` raises as ProtocolError ends the connection through `failed`.
+    What `incoming` raises ends the connection through `failed`. `drained` is called when a peer that fell behind has
+    caught up. A peer that leaves more than `max_unsent` octets or `max_unsent_fds` descriptors unread is cut off.
     """
 
     def __init__(
@@ -31,24 +37,45 @@ class Connection:
         incoming: Incoming,
         closed: Callable[[], None],
         failed: Callable[[ProtocolError], None],
+        drained: Callable[[], None] = lambda: None,
         max_unsent: int = 8 << 20,
+        max_unsent_fds: int = 512,
     ) -> None:
         sock.setblocking(False)
         self._socket = sock
         self._loop = asyncio.get_running_loop()
-        self._incoming, self._closed, self._failed = incoming, closed, failed
-        self._max_unsent = max_unsent
+        self._incoming, self._closed, self._failed, self._drained = incoming, closed, failed, drained
+        self._max_unsent, self._max_unsent_fds = max_unsent, max_unsent_fds
         self._unread = bytearray()
         self._fds_in: deque[int] = deque()
         self._unsent: deque[tuple[bytearray, list[int]]] = deque()
-        self._unsent_octets = 0
-        self._flush_planned = self._writing = self._over = False
+        self._unsent_octets = self._unsent_fds = 0
+        self._flush_planned = self._writing = self._over = self._paused = self._awaited = False
         self._loop.add_reader(sock, self._readable)
 
     @property
     def is_closed(self) -> bool:
         """Whether the connection is over."""
         return self._over
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether the peer is far behind; whoever asked is told by `drained` when it has caught up."""
+        congested = self._unsent_octets > _CONGESTED or self._unsent_fds > 2 * MAX_FDS
+        self._awaited |= congested
+        return congested
+
+    def pause(self) -> None:
+        """Read nothing more until `resume`; the peer waits in its own buffer."""
+        if not self._paused and not self._over:
+            self._paused = True
+            self._loop.remove_reader(self._socket)
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._paused and not self._over:
+            self._paused = False
+            self._loop.add_reader(self._socket, self._readable)
 
     def send(self, object_id: int, message: Message, *values: Any) -> None:
         """Queue a message; its descriptors belong to the connection from now on. Sent at the end of this loop turn."""
@@ -62,7 +89,8 @@ class Connection:
         chunk += octets
         chunk_fds += fds
         self._unsent_octets += len(octets)
-        if self._unsent_octets > self._max_unsent:
+        self._unsent_fds += len(fds)
+        if self._unsent_octets > self._max_unsent or self._unsent_fds > self._max_unsent_fds:
             self.close()
         elif not self._flush_planned and not self._writing:
             self._flush_planned = True
@@ -81,6 +109,9 @@ class Connection:
             self.close()
             return
         self._stop_writing()
+        if self._awaited:
+            self._awaited = False
+            self._drained()
 
     def close(self) -> None:
         """End the connection at once; `closed` is called the first time."""
@@ -101,6 +132,7 @@ class Connection:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
         sent = self._socket.sendmsg([chunk], ancillary)
         _close_all(fds)
+        self._unsent_fds -= len(fds)
         fds.clear()
         self._unsent_octets -= sent
         if sent == len(chunk):
@@ -143,6 +175,10 @@ class Connection:
         except ProtocolError as error:
             if not self._over:
                 self._failed(error)
+        except Exception:
+            _log.exception("a message could not be handled")
+            if not self._over:
+                self._failed(ProtocolError("a message could not be handled"))
 
     def _parse(self) -> None:
         position, end = 0, len(self._unread)
@@ -158,7 +194,7 @@ class Connection:
                 position += size
                 self._incoming(object_id, word & 0xFFFF, payload, self._fds_in)
         del self._unread[:position]
-        if len(self._fds_in) > 4 * MAX_FDS:
+        if len(self._fds_in) > 2 * MAX_FDS:
             raise ProtocolError("more descriptors than messages that take them")
 
 

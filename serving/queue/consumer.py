@@ -1,9 +1,10 @@
-"""clarion_consumer_v1 as the broker serves it."""
+"""clarion_consumer_v1 as the broker serves it: what it leases out, and how hops are collected and applied."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from serving.errors import Refused
+from serving.queue import limits
 from serving.queue.resource import Resource, join, milliseconds, split
 from serving.queue.store import history, hops
 from serving.queue.store.hops import Claimed, LeaseName, Pending
@@ -15,8 +16,7 @@ if TYPE_CHECKING:
     from serving.queue.session import Session
 
 MAX_CREDIT = 1024
-MAX_PENDING = 2 * MAX_CREDIT
-MAX_POSTINGS = 16
+_SPARE = 4 << 20
 
 
 class Consumer(Resource):
@@ -29,8 +29,20 @@ class Consumer(Resource):
         self.stage, self.visibility, self.owner = stage, visibility, session.owner
         self.credit = 0
         self.is_open = False
-        self._pending: dict[int, Pending] = {}
         self._leases: dict[int, int] = {}
+        self._named: dict[int, int] = {}
+        self._pending: dict[int, Pending] = {}
+        self._collected = 0
+
+    @property
+    def is_congested(self) -> bool:
+        """Whether its peer does not read what it got already."""
+        return self.session.connection.is_congested
+
+    @property
+    def held(self) -> set[int]:
+        """The ids that it leased out and that have not ended."""
+        return set(self._leases)
 
     def open(self) -> None:
         """Join the stage's workers, or say why not."""
@@ -73,7 +85,7 @@ class Consumer(Resource):
     def revoke(self, leases: set[tuple[int, int]]) -> None:
         """Say which of this consumer's leases are over."""
         for id_, fence in leases & set(self._leases.items()):
-            self._forget(id_)
+            self._forget(id_, fence)
             self.event("revoked", *split(id_), fence)
 
     def on_grant(self, count: int) -> None:
@@ -84,13 +96,29 @@ class Consumer(Resource):
         if self.is_open:
             self.session.broker.dispatcher.wake(self.stage)
 
+    def on_hold(self, high: int, low: int, fence: int) -> None:
+        """A lease that the process still works on."""
+        if len(self._named) >= MAX_CREDIT:
+            raise self.error("credit_overflow", f"at most {MAX_CREDIT} leases a consumer")
+        self._named[join(high, low)] = fence
+
+    def on_resume(self) -> None:
+        """Start over with the leases that were named; the process's others go back to the stage at once."""
+        self._leases, self._named, self.credit = self._named, {}, 0
+        self._pending.clear()
+        self._collected = 0
+        if self.is_open:
+            owner, stage = self.owner, self.stage
+            keep = self.session.broker.held(owner, stage)
+            self.session.submit(lambda t: hops.release_others(t, owner, stage, keep), lambda _: None)
+
     def on_fact(self, high: int, low: int, facts: bytes) -> None:
         """Collect facts."""
-        self._collect(high, low).facts.update(self._object(facts))
+        self._collect(high, low, len(facts)).facts.update(self._object(facts))
 
     def on_envelope(self, high: int, low: int, body: bytes) -> None:
         """Collect the outgoing mail."""
-        self._collect(high, low).envelope = body
+        self._collect(high, low, len(body)).envelope = body
 
     def on_envelope_fd(self, high: int, low: int, fd: int, size: int) -> None:
         """Collect the outgoing mail, large."""
@@ -98,29 +126,31 @@ class Consumer(Resource):
 
     def on_post(self, high: int, low: int, account: str, currency: str, amount: int) -> None:
         """Collect a posting."""
-        pending = self._collect(high, low)
-        if len(pending.postings) >= MAX_POSTINGS:
-            raise self.error("too_much_pending", f"at most {MAX_POSTINGS} postings a hop")
+        pending = self._collect(high, low, len(account))
+        if len(pending.postings) >= limits.MAX_POSTINGS:
+            raise self.error("too_much_pending", f"at most {limits.MAX_POSTINGS} postings a hop")
         pending.postings.append(Posting(account, amount))
         pending.currency = currency
 
     def on_observe(self, high: int, low: int, seen: bytes, reaction: bytes) -> None:
         """Collect the history's growth."""
-        pending = self._collect(high, low)
+        pending = self._collect(high, low, len(seen) + len(reaction))
         try:
-            pending.seen, pending.reaction = history.unpack(seen), reaction
+            pending.seen += history.unpack(seen)
+            pending.reaction += history.keys(reaction)
+            limits.check_size(len(pending.reaction), limits.MAX_REACTION, "reaction keys")
         except Refused as refused:
             raise self.error("too_much_pending", refused.detail) from refused
 
     def on_complete(self, high: int, low: int, fence: int, outcome: str, until_high: int, until_low: int) -> None:
         """Apply the hop."""
-        name, pending = self._name(high, low, fence), self._pending.pop(join(high, low), Pending())
+        name, pending = self._name(high, low, fence), self._take(join(high, low))
         until = join(until_high, until_low) / 1000 or None
         self._submit(name, lambda t: hops.complete(t, name, outcome, pending, until), ends=True)
 
     def on_note(self, high: int, low: int, fence: int, kind: str) -> None:
         """Write down what is about to happen."""
-        name, pending = self._name(high, low, fence), self._pending.pop(join(high, low), Pending())
+        name, pending = self._name(high, low, fence), self._take(join(high, low))
         self._submit(name, lambda t: hops.note(t, name, kind, pending.facts), ends=False)
 
     def on_retry(self, high: int, low: int, fence: int, delay_ms: int, cause: str) -> None:
@@ -138,10 +168,22 @@ class Consumer(Resource):
         name = self._name(high, low, fence)
         self._submit(name, lambda t: hops.extend(t, name, visibility_ms / 1000), ends=False)
 
-    def _collect(self, high: int, low: int) -> Pending:
-        if len(self._pending) >= MAX_PENDING:
+    def _collect(self, high: int, low: int, octets: int) -> Pending:
+        """Where a hop collects. For a lease that is over it goes nowhere: the verb that follows is refused anyway."""
+        id_ = join(high, low)
+        if id_ not in self._leases:
+            return Pending()
+        self._collected += octets
+        if self._collected > 2 * self.session.broker.max_body + _SPARE:
             raise self.error("too_much_pending", "complete some hops first")
-        return self._pending.setdefault(join(high, low), Pending())
+        pending = self._pending.setdefault(id_, Pending())
+        pending.octets += octets
+        return pending
+
+    def _take(self, id_: int) -> Pending:
+        pending = self._pending.pop(id_, None) or Pending()
+        self._collected -= pending.octets
+        return pending
 
     def _object(self, octets: bytes) -> dict[str, Any]:
         try:
@@ -153,18 +195,20 @@ class Consumer(Resource):
         return LeaseName(join(high, low), fence, self.owner)
 
     def _submit(self, name: LeaseName, verb: Callable[[Transaction], None], *, ends: bool) -> None:
-        self.session.broker.committer.submit(verb, lambda answer: self._settled(name, answer, ends))
+        self.session.submit(verb, lambda answer: self._settled(name, answer, ends))
 
     def _settled(self, name: LeaseName, answer: Refused | None, ends: bool) -> None:
         if isinstance(answer, Refused):
             self.event("refused", *split(name.id), name.fence, self.session.reason(answer), answer.detail)
             if answer.reason == "lease_lost":
-                self._forget(name.id)
+                self._forget(name.id, name.fence)
             return
         self.event("settled", *split(name.id), name.fence)
         if ends:
-            self._forget(name.id)
+            self._forget(name.id, name.fence)
 
-    def _forget(self, id_: int) -> None:
-        self._leases.pop(id_, None)
-        self._pending.pop(id_, None)
+    def _forget(self, id_: int, fence: int) -> None:
+        """A newer lease of the same notification stays."""
+        if self._leases.get(id_) == fence:
+            del self._leases[id_]
+            self._take(id_)

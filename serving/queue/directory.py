@@ -26,7 +26,8 @@ class Directory(Resource):
         except Refused as refused:
             self._answer(serial, refused)
             return
-        self.session.broker.committer.submit(
+        submit = self.session.read if name in directory.LONG else self.session.submit
+        submit(
             lambda transaction: directory.answer(transaction, name, values), lambda answer: self._answer(serial, answer)
         )
 

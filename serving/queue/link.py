@@ -1,6 +1,7 @@
 """One connected socket of the client: the objects that it bound, and the answers that it waits for."""
 
 import asyncio
+import os
 import socket
 from collections import deque
 from collections.abc import Callable
@@ -10,6 +11,7 @@ from typing import Any
 from serving.errors import BrokerUnavailable, ProtocolError, Refused
 from serving.queue import memory, wire
 from serving.queue.connection import Connection
+from serving.queue.limits import check_size
 from serving.queue.wire import Interface, Message
 
 _MAX_BODY = 1 << 30
@@ -35,8 +37,14 @@ class Link:
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._credit = asyncio.Semaphore(0)
         self._connection = Connection(
-            sock, incoming=self._incoming, closed=self._closed, failed=lambda _: self._connection.close()
+            sock,
+            incoming=self._incoming,
+            closed=self._closed,
+            failed=self._failed,
+            max_unsent=1 << 28,
+            max_unsent_fds=8192,
         )
+        self.max_body = _MAX_BODY
         self._bind()
 
     @classmethod
@@ -47,13 +55,18 @@ class Link:
             await asyncio.get_running_loop().sock_connect(sock, str(path))
         except OSError as error:
             sock.close()
-            raise BrokerUnavailable("no broker answers on the socket; start it with `clarion serve`") from error
+            raise BrokerUnavailable("no broker answers on the socket; start it with `make serve`") from error
+        except BaseException:
+            sock.close()
+            raise
         link = cls(sock)
         try:
             await asyncio.wait_for(link.ready, within)
-        except TimeoutError as error:
+        except BaseException as error:
             link.close()
-            raise BrokerUnavailable("the broker does not answer; try again later") from error
+            if isinstance(error, TimeoutError):
+                raise BrokerUnavailable("the broker does not answer; try again later") from error
+            raise
         return link
 
     @property
@@ -73,11 +86,21 @@ class Link:
         self._connection.send(object_id, message, *values)
 
     def request_with_body(self, target: str, name: str, *values: Any, body: bytes) -> None:
-        """`name` with the body inline when the message stays within its limit, else `name_fd` with a sealed memfd."""
-        if len(body) + sum(len(value) for value in values if isinstance(value, bytes | str)) <= memory.MAX_INLINE - 64:
+        """`name` with the body inline when the message stays within its limit, else `name_fd` with a sealed memfd.
+
+        Refused `too_large` for a body that the broker would not take.
+        """
+        check_size(len(body), self.max_body, "a body")
+        rest = sum(len(value.encode() if isinstance(value, str) else value) + 8 for value in values if _is_text(value))
+        if len(body) + rest <= memory.MAX_INLINE:
             self.request(target, name, *values, body)
-        else:
-            self.request(target, f"{name}_fd", *values, memory.share(body), len(body))
+            return
+        fd = memory.share(body)
+        try:
+            self.request(target, f"{name}_fd", *values, fd, len(body))
+        except BaseException:
+            os.close(fd)
+            raise
 
     async def use_credit(self) -> None:
         """Wait for room to publish one message; BrokerUnavailable when the connection ends first."""
@@ -98,13 +121,21 @@ class Link:
         self.request("manager", "create_consumer", object_id, stage, int(visibility * 1000))
 
     def remove_consumer(self, name: str) -> None:
-        """Destroy a consumer."""
+        """Destroy a consumer; what the broker sends until it knows is ignored."""
         if not self.is_closed:
             self.request(name, "destroy")
+        object_id = self._names.pop(name)
+        self._objects[object_id] = (self._objects[object_id][0], self._ignore)
+        for message in self._objects[object_id][0].requests:
+            del self._requests[name, message.name]
 
     def when_ended(self, callback: Callable[[BrokerUnavailable], None]) -> None:
         """Call it once, when the connection is over."""
         self._ended.append(callback)
+
+    def forget(self, callback: Callable[[BrokerUnavailable], None]) -> None:
+        """Do not call it."""
+        self._ended.remove(callback)
 
     def _bind(self) -> None:
         manager = _PROTOCOL["clarion_manager_v1"]
@@ -144,9 +175,13 @@ class Link:
     def _on_display(self, name: str, values: list[Any]) -> None:
         if name == "error":
             self._reason = f"the broker ended the connection: {values[2]}"
+        elif name == "delete_id":
+            self._objects.pop(values[0], None)
 
-    def _on_manager(self, name: str, _: list[Any]) -> None:
-        if name == "done" and not self.ready.done():
+    def _on_manager(self, name: str, values: list[Any]) -> None:
+        if name == "limits":
+            self.max_body = values[1]
+        elif name == "done" and not self.ready.done():
             self.ready.set_result(None)
 
     def _on_producer(self, name: str, values: list[Any]) -> None:
@@ -177,6 +212,10 @@ class Link:
         else:
             future.set_result(answer)
 
+    def _failed(self, error: ProtocolError) -> None:
+        self._reason = f"the broker broke the protocol: {error}"
+        self._connection.close()
+
     def _closed(self) -> None:
         error = BrokerUnavailable(self._reason)
         self._credit.release()
@@ -186,6 +225,10 @@ class Link:
                 future.exception()  # a waiter that is gone must not be warned about
         for callback in self._ended:
             callback(error)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, bytes | str)
 
 
 def refusal(reason: int, detail: str) -> Refused:

@@ -1,17 +1,12 @@
 """The objects every session begins with: display, registry, callback, and the manager that makes the others."""
 
-from typing import TYPE_CHECKING
-
 from serving.errors import ProtocolError
 from serving.queue import memory
 from serving.queue.consumer import MAX_CREDIT, Consumer
 from serving.queue.directory import Directory
+from serving.queue.limits import MAX_FACTS
 from serving.queue.producer import Producer
 from serving.queue.resource import Resource
-from serving.queue.store.transaction import MAX_FACTS
-
-if TYPE_CHECKING:
-    pass
 
 _GLOBAL = 1
 

@@ -60,6 +60,11 @@ class Policy:
         """The peer's rights."""
         return self.rights.get(peer.uid, NOBODY)
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether any other uid than the broker's has rights."""
+        return any(rights != NOBODY for uid, rights in self.rights.items() if uid != os.getuid())
+
     @classmethod
     def own_uid(cls) -> "Policy":
         """Everything for the broker's own uid, nothing for any other."""

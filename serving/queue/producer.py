@@ -1,16 +1,16 @@
 """clarion_producer_v1 as the broker serves it."""
 
+import os
 from typing import Any
 
 from serving.errors import Refused
+from serving.queue import limits
 from serving.queue.resource import Resource, split
 from serving.queue.store import intake
 from serving.queue.store.intake import Ids, NewMessage
 from serving.queue.values import json_object
 
-MAX_RECIPIENTS = 10_000
 CREDIT = 256
-_LOOKUP = 32
 
 
 class Producer(Resource):
@@ -22,18 +22,31 @@ class Producer(Resource):
         """Grant the first credit."""
         self._credit = CREDIT
         self._recipients: list[tuple[bytes, bytes]] = []
+        self._fault: Refused | None = None
         self.event("credit", CREDIT)
 
     def on_recipient(self, lookup: bytes, address: bytes) -> None:
-        """One more recipient of the next message."""
-        if len(self._recipients) >= MAX_RECIPIENTS:
-            raise self.error("too_many_recipients", f"at most {MAX_RECIPIENTS} recipients a message")
-        self._recipients.append((lookup, address))
+        """One more recipient of the next message; a bad one is answered when the message comes."""
+        if len(self._recipients) >= limits.MAX_RECIPIENTS:
+            raise self.error("too_many_recipients", f"at most {limits.MAX_RECIPIENTS} recipients a message")
+        try:
+            limits.check_recipient(lookup, address)
+        except Refused as refused:
+            self._fault = refused
+        else:
+            self._recipients.append((lookup, address))
 
     def on_accept_fd(self, *values: Any) -> None:
         """A message whose body came as a memfd."""
         serial, priority, principal, key, digest, facts, fd, size = values
-        self.on_accept(serial, priority, principal, key, digest, facts, self.receive(fd, size))
+        try:
+            limits.check_size(size, self.session.broker.max_body, "a body")
+        except Refused as refused:
+            os.close(fd)
+            self._fault, body = refused, b""
+        else:
+            body = self.receive(fd, size)
+        self.on_accept(serial, priority, principal, key, digest, facts, body)
 
     def on_accept(
         self, serial: int, priority: int, principal: str, key: str | None, digest: bytes, facts: bytes, body: bytes
@@ -43,25 +56,25 @@ class Producer(Resource):
             raise self.error("no_credit", "accept without credit; wait for the credit event")
         self._credit -= 1
         recipients, self._recipients = self._recipients, []
+        fault, self._fault = self._fault, None
         try:
-            self._check(priority, key, recipients)
+            self._check(priority, fault)
+            limits.check_origin(principal, key, digest)
             new = NewMessage(principal, body, recipients, key, digest, json_object(facts), priority)
         except Refused as refused:
             self._answer(serial, refused)
             return
-        self.session.broker.committer.submit(
+        self.session.submit(
             lambda transaction: intake.accept(transaction, new), lambda answer: self._answer(serial, answer)
         )
 
-    def _check(self, priority: int, key: str | None, recipients: list[tuple[bytes, bytes]]) -> None:
+    def _check(self, priority: int, fault: Refused | None) -> None:
         if not self.session.rights.publish:
             raise Refused("denied", "this peer may not publish")
+        if fault is not None:
+            raise fault
         if priority not in self.session.broker.protocol["clarion_manager_v1"].enums["priority"].values():
             raise Refused("malformed", "no such priority")
-        if key is not None and not 0 < len(key.encode()) <= 255:
-            raise Refused("malformed", "an idempotency key has 1 to 255 octets")
-        if not all(len(lookup) == _LOOKUP for lookup, _ in recipients):
-            raise Refused("malformed", f"a lookup has {_LOOKUP} octets")
 
     def _answer(self, serial: int, answer: Ids | Refused) -> None:
         self._credit += 1

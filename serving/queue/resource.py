@@ -18,19 +18,27 @@ class Resource:
     def __init__(self, session: "Session") -> None:
         self.session = session
         self.id = 0
+        self.is_gone = False
         self.interface: Interface = session.broker.protocol[self.interface_name]
         self._events: dict[str, Message] = {message.name: message for message in self.interface.events}
 
     def event(self, name: str, *values: Any) -> None:
-        """Send an event; on a connection that is over it goes nowhere."""
+        """Send an event; from an object that is gone, or on a connection that is over, it goes nowhere."""
+        if self.is_gone:
+            return
         self.session.connection.send(self.id, self._events[name], *values)
 
     def event_with_body(self, name: str, *values: Any, body: bytes) -> None:
         """Send `name` with the body inline, or `name_fd` with a sealed memfd and its size when it is large."""
-        if len(body) <= memory.MAX_INLINE:
+        if self.is_gone or len(body) <= memory.MAX_INLINE:
             self.event(name, *values, body)
-        else:
-            self.event(f"{name}_fd", *values, memory.share(body), len(body))
+            return
+        try:
+            fd = memory.share(body)
+        except OSError:  # no descriptor or no memory is left: this peer asks again later, the others go on
+            self.session.close()
+            return
+        self.event(f"{name}_fd", *values, fd, len(body))
 
     def error(self, name: str, message: str) -> ProtocolError:
         """A fatal error of this interface, to be raised."""

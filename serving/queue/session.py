@@ -10,13 +10,15 @@ from serving.errors import ProtocolError, Refused
 from serving.queue.connection import Connection
 from serving.queue.consumer import Consumer
 from serving.queue.objects import Display
-from serving.queue.policy import Peer
+from serving.queue.policy import NOBODY, Peer
 from serving.queue.resource import Resource
+from serving.queue.store.committer import Done, Verb
 
 if TYPE_CHECKING:
     from serving.queue.broker import Broker
 
 MAX_OBJECTS = 64
+MAX_OUTSTANDING = 512
 _FIRST_SERVER_ID = 0xFF000000
 
 _log = logging.getLogger(__name__)
@@ -31,8 +33,16 @@ class Session:
         self.rights = broker.policy.of(peer)
         self._gone = gone
         self._objects: dict[int, Resource] = {}
-        self.connection = Connection(sock, incoming=self._incoming, closed=self._closed, failed=self._failed)
+        self._outstanding = 0
+        self.connection = Connection(
+            sock, incoming=self._incoming, closed=self._closed, failed=self._failed, drained=self._drained
+        )
         self.add(1, Display(self))
+
+    def admit(self) -> None:
+        """End the session at once, with the reason, when the peer's uid has no right at all."""
+        if self.rights == NOBODY:
+            self._failed(ProtocolError(f"uid {self.peer.uid} may do nothing here; name it in the broker's policy"))
 
     def add(self, object_id: int, resource: Resource) -> None:
         """Register a new object under the id that the client chose."""
@@ -47,17 +57,32 @@ class Session:
         """Forget an object and tell the client that its id is free."""
         if self._objects.pop(resource.id, None) is not None:
             resource.closed()
+            resource.is_gone = True
             self._objects[1].event("delete_id", resource.id)
 
     def reason(self, refused: Refused) -> int:
         """The refusal's number on the wire."""
         return self.broker.reasons.get(refused.reason, self.broker.reasons["malformed"])
 
+    def submit(self, verb: Verb, done: Done) -> None:
+        """Run the verb in the next transaction. A peer with too many of them outstanding is not read until some end."""
+        self._begin()
+        self.broker.committer.submit(verb, lambda answer: self._end(done, answer))
+
+    def read(self, verb: Verb, done: Done) -> None:
+        """Run a long query beside the transactions, on what was committed."""
+        self._begin()
+        self.broker.reader.submit(verb, lambda answer: self._end(done, answer))
+
+    def held(self, owner: str, stage: str) -> set[int]:
+        """The ids that this session's consumers of the stage hold for that process."""
+        consumers = [each for each in self._consumers() if each.owner == owner and each.stage == stage]
+        return {id_ for consumer in consumers for id_ in consumer.held}
+
     def revoke(self, leases: set[tuple[int, int]]) -> None:
         """Tell the consumers whose leases are over."""
-        for resource in self._objects.values():
-            if isinstance(resource, Consumer):
-                resource.revoke(leases)
+        for consumer in self._consumers():
+            consumer.revoke(leases)
 
     def close(self) -> None:
         """End the session."""
@@ -94,6 +119,24 @@ class Session:
         self._objects[1].event("error", error.object_id or 1, error.code, str(error))
         self.connection.flush()
         self.connection.close()
+
+    def _begin(self) -> None:
+        self._outstanding += 1
+        if self._outstanding >= MAX_OUTSTANDING:
+            self.connection.pause()
+
+    def _end(self, done: Done, answer: Any) -> None:
+        self._outstanding -= 1
+        if self._outstanding <= MAX_OUTSTANDING // 2:
+            self.connection.resume()
+        done(answer)
+
+    def _consumers(self) -> list[Consumer]:
+        return [resource for resource in self._objects.values() if isinstance(resource, Consumer)]
+
+    def _drained(self) -> None:
+        for consumer in self._consumers():
+            self.broker.dispatcher.wake(consumer.stage)
 
     def _closed(self) -> None:
         for resource in self._objects.values():

@@ -53,9 +53,17 @@ class Topology:
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))
             places = {name: _place(place) for name, place in tree["places"].items()}
-            return cls(places, tree["entry"], tree["digest"], tree["digest_entry"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            topology = cls(places, tree["entry"], tree["digest"], tree["digest_entry"])
+            topology._check()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigurationError(f"{path.name} holds no topology; write it with `clarion topology`") from error
+        return topology
+
+    def _check(self) -> None:
+        led_to = {edge.to for place in self.places.values() for edge in place.edges.values() if edge.kind != "end"}
+        unknown = (led_to | {self.entry, self.digest, self.digest_entry}) - self.places.keys()
+        if unknown:
+            raise ValueError("an edge leads to a stage that there is not")
 
 
 def _place(tree: Mapping[str, object]) -> Place:

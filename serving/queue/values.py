@@ -9,12 +9,16 @@ from serving.errors import Refused
 def json_object(octets: bytes) -> dict[str, Any]:
     """The JSON object; Refused `malformed` for anything else."""
     try:
-        value = json.loads(octets)
-    except ValueError as error:
+        value = json.loads(octets, parse_constant=_refuse)
+    except (ValueError, RecursionError) as error:
         raise Refused("malformed", "not JSON") from error
     if not isinstance(value, dict):
         raise Refused("malformed", "not a JSON object")
     return value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
 
 
 def encode(value: Any) -> bytes:

@@ -152,8 +152,14 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
 
 
 def _post(transaction: Transaction, transfer: Mapping[str, Any], notification: int | None) -> bool:
-    postings = [Posting(posting["account"], int(posting["amount"])) for posting in transfer["postings"]]
+    postings = [Posting(str(posting["account"]), _integer(posting["amount"])) for posting in transfer["postings"]]
     return ledger.transfer(transaction, transfer["key"], postings, transfer["currency"], notification)
+
+
+def _integer(amount: Any) -> int:
+    if isinstance(amount, bool) or not isinstance(amount, int):
+        raise Refused("malformed", "an amount is a whole number of minor units")
+    return amount
 
 
 def _wake_all(transaction: Transaction, lookup: str, stage: str, cause: str) -> int:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from serving.errors import ProtocolError, Refused
+from serving.errors import Refused
 from serving.queue.store.transaction import Identifiers, Transaction
 from serving.queue.topology import Topology
 
@@ -103,22 +103,9 @@ class Committer:
         return answers, transaction.touched
 
     def _run(self, transaction: Transaction, verb: Verb) -> Any:
+        """The verb's answer. Only a failure of the store itself is everybody's: any other is this verb's alone."""
         self._connection.execute("SAVEPOINT verb")
-        try:
-            answer: Any = verb(transaction)
-        except Refused as refused:
-            answer = refused
-        except (
-            sqlite3.IntegrityError,
-            sqlite3.DataError,
-            ProtocolError,
-            ValueError,
-            KeyError,
-            TypeError,
-            OverflowError,
-        ) as error:
-            _log.warning("a verb was malformed: %s", type(error).__name__)
-            answer = Refused("malformed", type(error).__name__)
+        answer = attempt(verb, transaction)
         if isinstance(answer, Refused):
             self._connection.execute("ROLLBACK TO verb")
         self._connection.execute("RELEASE verb")
@@ -130,3 +117,22 @@ class Committer:
                 self._connection.execute("ROLLBACK")
         except sqlite3.Error:
             _log.exception("the store could not be rolled back")
+
+
+def attempt(verb: Verb, transaction: Transaction) -> Any:
+    """What the verb answers, or a Refused for what it raises; only sqlite3's OperationalError and corruption pass."""
+    try:
+        return verb(transaction)
+    except Refused as refused:
+        return refused
+    except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
+        return _malformed(error)
+    except sqlite3.Error:
+        raise
+    except Exception as error:
+        return _malformed(error)
+
+
+def _malformed(error: Exception) -> Refused:
+    _log.warning("a verb was malformed: %s", type(error).__name__)
+    return Refused("malformed", f"a value is not what it should be ({type(error).__name__})")

@@ -1,5 +1,7 @@
 """The SQLite file: opened by the broker alone, durable at every commit, and its statements by name."""
 
+import fcntl
+import os
 import sqlite3
 from functools import cache
 from pathlib import Path
@@ -11,6 +13,21 @@ VERSION = 1
 _HERE = Path(__file__).parent
 
 
+def lock_store(path: Path) -> int:
+    """The descriptor of a lock for this process's life: a store has one broker. ConfigurationError when it is taken."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fd = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise ConfigurationError(f"the store's folder cannot be used: {error.strerror}; check its rights") from error
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        os.close(fd)
+        raise ConfigurationError("another broker has this store open; stop it first") from error
+    return fd
+
+
 def open_database(path: Path) -> sqlite3.Connection:
     """The store at `path`, made when there is none; ConfigurationError when it cannot be used.
 
@@ -18,6 +35,7 @@ def open_database(path: Path) -> sqlite3.Connection:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # nobody else may read it, ever
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         connection.row_factory = sqlite3.Row
         for pragma in (
@@ -30,8 +48,9 @@ def open_database(path: Path) -> sqlite3.Connection:
             connection.execute(f"PRAGMA {pragma}")
         _create(connection)
     except (OSError, sqlite3.Error) as error:
-        raise ConfigurationError(f"the store cannot be opened: {error}; check its folder's rights and space") from error
-    path.chmod(0o600)
+        raise ConfigurationError(
+            f"the store cannot be opened: {error}; check its rights and the disk's space"
+        ) from error
     return connection
 
 
@@ -40,7 +59,10 @@ def _create(connection: sqlite3.Connection) -> None:
     if version == 0:
         script = (_HERE / "schema.sql").read_text(encoding="utf-8")
         connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nCOMMIT;")
-    elif version != VERSION:
+    elif version == VERSION:
+        connection.execute("BEGIN IMMEDIATE")  # fails now, not at the first mail, where the file is read-only
+        connection.execute("ROLLBACK")
+    else:
         raise ConfigurationError(
             f"the store has schema {version}, this broker speaks {VERSION}; use the matching release"
         )

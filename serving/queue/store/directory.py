@@ -5,10 +5,11 @@ Octets are hexadecimal in parameters and rows, ids are decimal strings, times ar
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import commands
+from serving.queue.store import audit, commands
 from serving.queue.store.database import Row
 from serving.queue.store.transaction import Transaction
 
@@ -107,6 +108,11 @@ def digest_due(transaction: Transaction, recipient: str, including: str, limit: 
     return _rows(rows)
 
 
+def verify_ledger(transaction: Transaction) -> Rows:
+    """Whether the ledger is as it was written: `intact`, `transfers`, the chain's `head`, and the first `fault`."""
+    return [asdict(audit.verify(transaction))]
+
+
 QUERIES: Mapping[str, Query] = {
     query.__name__: query
     for query in (
@@ -124,8 +130,10 @@ QUERIES: Mapping[str, Query] = {
         depths,
         body,
         digest_due,
+        verify_ledger,
     )
 }
+LONG = frozenset({"depths", "verify_ledger"})  # read whole tables: answered beside the commits
 
 
 def _principals(transaction: Transaction, rows: list[Row]) -> Rows:

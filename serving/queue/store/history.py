@@ -28,6 +28,13 @@ def unpack(records: bytes) -> list[Increment]:
     return [Increment(*fields) for fields in RECORD.iter_unpack(records)]
 
 
+def keys(octets: bytes) -> bytes:
+    """The array of counter keys, checked."""
+    if len(octets) % KEY:
+        raise Refused("malformed", f"a key has {KEY} octets")
+    return octets
+
+
 def grow_once(transaction: Transaction, notification: int, kind: str, increments: Iterable[Increment]) -> bool:
     """Add the increments unless this kind was counted for this notification before; whether it was added."""
     if transaction.run("insert_counted", id=notification, kind=kind).rowcount == 0:

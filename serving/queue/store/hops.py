@@ -1,7 +1,7 @@
 """Claiming work and moving it on. Every function is a verb: it runs inside one transaction of the committer."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,6 +34,7 @@ class Pending:
     seen: list[history.Increment] = field(default_factory=list)
     reaction: bytes = b""
     currency: str = ""
+    octets: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,12 @@ class Claimed:
     body: bytes
 
 
-def claim(transaction: Transaction, stage: str, count: int, owner: str, visibility: float) -> list[Claimed]:
-    """Lease up to `count` due notifications of the stage for `visibility` seconds, urgent ones first."""
+def claim(
+    transaction: Transaction, stage: str, count: int, owner: str, visibility: float, normal_first: bool = False
+) -> list[Claimed]:
+    """Lease up to `count` due notifications of the stage for `visibility` seconds, urgent ones first as a rule."""
     claimed: list[Row] = []
-    for priority in (URGENT, NORMAL):
+    for priority in (NORMAL, URGENT) if normal_first else (URGENT, NORMAL):
         if len(claimed) < count:
             rows = transaction.all(
                 "claim",
@@ -70,7 +73,9 @@ def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: P
     place = transaction.topology.places[stage]
     edge = place.edges.get(outcome)
     if edge is None:
-        raise Refused("edge_forbidden", f"{stage} has no outcome {outcome}")
+        raise Refused("edge_forbidden", f"{stage} has no such outcome")
+    if edge.kind == "deferred" and until is None:
+        raise Refused("incomplete", "what is deferred needs a time")
     facts = merged(row["facts"], pending.facts)
     _post(transaction, name.id, stage, outcome, place, pending)
     if pending.seen and history.grow_once(transaction, name.id, "seen", pending.seen):
@@ -119,6 +124,19 @@ def extend(transaction: Transaction, name: LeaseName, visibility: float) -> None
     """`visibility` more seconds from now."""
     leased(transaction, name)
     transaction.run("extend", id=name.id, until=transaction.now + visibility)
+
+
+def release_others(transaction: Transaction, owner: str, stage: str, keep: set[int]) -> None:
+    """Return the leases of a stage that a process does not know of: they were lost on the way to it."""
+    rows = transaction.all("leases_of", owner=owner, stage=stage)
+    release_leases(transaction, [(row["id"], row["fence"]) for row in rows if row["id"] not in keep])
+
+
+def release_leases(transaction: Transaction, leases: Sequence[tuple[int, int]]) -> None:
+    """Return these leases, each an id and its fence, where they still hold."""
+    for id_, fence in leases:
+        rows = transaction.all("release_lease", id=id_, fence=fence)
+        transaction.touched.update(row["stage"] for row in rows)
 
 
 def release(transaction: Transaction, owner: str) -> None:

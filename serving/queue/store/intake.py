@@ -52,6 +52,8 @@ def bundle(transaction: Transaction, recipient: bytes, address: bytes, body: byt
 
     All or nothing: Refused `not_bundleable` when a parent is not due, has ended, or lies in another digest already.
     """
+    if not parents:
+        raise Refused("not_bundleable", "a digest needs a parent")
     topology = transaction.topology
     facts = {"waiver": "digest", "parents": len(parents)}
     ids = _insert(

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from serving.errors import Refused
+from serving.queue.limits import MAX_AMOUNT
 from serving.queue.store.transaction import Transaction
 
 FLOORED = ("wallet:", "hold:")
 GENESIS = bytes(32)
-MAX_AMOUNT = 2**31 - 1
 
 
 @dataclass(frozen=True, slots=True)

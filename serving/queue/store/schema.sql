@@ -31,11 +31,11 @@ CREATE TABLE notification (
 
 CREATE INDEX notification_ready ON notification (stage, priority, available_at)
     WHERE available_at IS NOT NULL AND state IN ('queued', 'deferred', 'parked');
-CREATE INDEX notification_leased ON notification (owner) WHERE state = 'leased';
-CREATE INDEX notification_waiting ON notification (recipient, stage) WHERE state IN ('deferred', 'parked');
+CREATE INDEX notification_leased ON notification (owner, stage, lease_until) WHERE state = 'leased';
+CREATE INDEX notification_waiting ON notification (recipient, stage) WHERE stage IS NOT NULL;
 CREATE INDEX notification_via ON notification (via) WHERE via IS NOT NULL;
 CREATE INDEX notification_message ON notification (message, ordinal);
-CREATE INDEX notification_depth ON notification (stage, state);
+CREATE INDEX notification_depth ON notification (stage, state, available_at);
 
 CREATE TABLE envelope (
     notification INTEGER PRIMARY KEY REFERENCES notification (id),
@@ -76,6 +76,8 @@ CREATE TABLE domain (
     principal TEXT NOT NULL REFERENCES principal (id),
     PRIMARY KEY (name, principal)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX domain_principal ON domain (principal);
 
 CREATE TABLE recipient (
     lookup      BLOB PRIMARY KEY,
@@ -127,6 +129,7 @@ CREATE TABLE posting (
     PRIMARY KEY (transfer, account)
 ) STRICT, WITHOUT ROWID;
 
+CREATE INDEX transfer_notification ON transfer (notification) WHERE notification IS NOT NULL;
 CREATE INDEX posting_account ON posting (account);
 
 CREATE TRIGGER transfer_is_append_only BEFORE UPDATE ON transfer BEGIN SELECT raise(ABORT, 'append-only'); END;
@@ -145,6 +148,6 @@ CREATE TABLE intent (
     closed_at    REAL
 ) STRICT;
 
-CREATE INDEX intent_open ON intent (opened_at) WHERE state = 'open';
+CREATE INDEX intent_state ON intent (state, opened_at);
 
 PRAGMA user_version = 1;

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving.errors import Refused
+from serving.queue.limits import MAX_FACTS
 from serving.queue.store.database import Row, statement
 from serving.queue.topology import Topology
-
-MAX_FACTS = 2048
 
 
 class Identifiers:

@@ -1,3 +1,5 @@
-UPDATE notification SET state = 'queued', available_at = :now, owner = NULL, lease_until = NULL
+UPDATE notification
+SET state = 'queued', owner = NULL, lease_until = NULL,
+    available_at = :now + CASE WHEN attempt < 4 THEN 0.0 ELSE min(60.0, 0.1 * attempt * attempt) END
 WHERE state = 'leased' AND owner = :owner
 RETURNING stage

@@ -1,4 +1,4 @@
 SELECT transfer.seq, transfer.key, transfer.notification, transfer.currency, transfer.at, transfer.hash,
     posting.account, posting.amount
-FROM transfer JOIN posting ON posting.transfer = transfer.seq
+FROM transfer LEFT JOIN posting ON posting.transfer = transfer.seq
 ORDER BY transfer.seq, posting.account

@@ -1,0 +1,182 @@
+"""The client's side of a consumer: what it was leased, over all the connections that it takes."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from serving.errors import BrokerUnavailable, Refused
+from serving.queue.lease import Lease
+from serving.queue.link import Link, refusal
+from serving.queue.resource import join, split
+
+_names = itertools.count(1)
+
+
+class Leases:
+    """The consumer of one stage. Iterating gives leases; a connection that ends raises BrokerUnavailable from it."""
+
+    def __init__(self, stage: str, credit: int, visibility: float) -> None:
+        self._stage, self._credit, self._visibility = stage, credit, visibility
+        self._name = f"consumer {next(_names)}"
+        self._link: Link | None = None
+        self._arrived: asyncio.Queue[Lease | Exception] = asyncio.Queue()
+        self._heads: dict[int, list[Any]] = {}
+        self._held: set[tuple[int, int]] = set()
+        self._waiting: dict[tuple[int, int], list[asyncio.Future[None]]] = {}
+        self._detached = False
+
+    def attach(self, link: Link) -> None:
+        """Use this connection from now on: name the leases still held, and ask for as much as they leave room for."""
+        if link is self._link:
+            return
+        self._link = link
+        self._heads.clear()
+        link.add_consumer(self._name, self._stage, self._visibility, self._on_event)
+        link.when_ended(self._ended)
+        self._resume()
+        if self._credit > len(self._held):
+            self.send("grant", self._credit - len(self._held))
+
+    def detach(self) -> None:
+        """No more work: what was not begun goes back at once, what was can still be completed."""
+        self._detached = True
+        while not self._arrived.empty():
+            unbegun = self._arrived.get_nowait()
+            if isinstance(unbegun, Lease):
+                self._held.discard((unbegun.id, unbegun.fence))
+        if self._is_linked:
+            self._resume()
+            self._leave_when_done()
+
+    async def __aiter__(self) -> AsyncIterator[Lease]:
+        """Leases as they come; BrokerUnavailable when the connection ends, Refused when the stage is closed to us."""
+        while True:
+            arrived = await self._arrived.get()
+            if isinstance(arrived, Exception):
+                raise arrived
+            if (arrived.id, arrived.fence) in self._held:  # else it was revoked while it lay here
+                yield arrived
+
+    @property
+    def max_body(self) -> int:
+        """The largest body that the broker takes, in octets."""
+        return self._linked().max_body
+
+    def send(self, name: str, *values: Any) -> None:
+        """Send a request of this consumer."""
+        self._linked().request(self._name, name, *values)
+
+    def send_body(self, name: str, *values: Any, body: bytes) -> None:
+        """Send a request with a body."""
+        self._linked().request_with_body(self._name, name, *values, body=body)
+
+    async def ask(self, lease: Lease, name: str, *values: Any) -> None:
+        """Send a lease's request and wait until it is settled; raises Refused or BrokerUnavailable."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.send(name, *split(lease.id), lease.fence, *values)
+        self._waiting.setdefault((lease.id, lease.fence), []).append(future)
+        await future
+
+    async def end(self, lease: Lease, name: str, *values: Any) -> None:
+        """Like `ask`, for what ends the lease: there is room for another one then."""
+        try:
+            await self.ask(lease, name, *values)
+        except Refused as refused:
+            if refused.reason == "lease_lost":
+                self._drop(lease.id, lease.fence)
+            raise
+        self._drop(lease.id, lease.fence)
+
+    def _drop(self, id_: int, fence: int) -> None:
+        if (id_, fence) not in self._held:
+            return
+        self._held.discard((id_, fence))
+        if not self._is_linked:
+            return
+        if self._detached:
+            self._leave_when_done()
+        else:
+            self.send("grant", 1)
+
+    @property
+    def _is_linked(self) -> bool:
+        return self._link is not None and not self._link.is_closed
+
+    def _linked(self) -> Link:
+        if self._link is None or not self._is_linked:
+            raise BrokerUnavailable("the broker went away; connect again")
+        return self._link
+
+    def _resume(self) -> None:
+        for id_, fence in self._held:
+            self.send("hold", *split(id_), fence)
+        self.send("resume")
+
+    def _leave_when_done(self) -> None:
+        if not self._held and self._link is not None:
+            link, self._link = self._link, None
+            link.forget(self._ended)
+            link.remove_consumer(self._name)
+
+    def _on_event(self, name: str, values: list[Any]) -> None:
+        if name == "lease":
+            self._heads[join(values[0], values[1])] = values
+        elif name == "body":
+            self._arrive(values)
+        elif name == "closed":
+            self._arrived.put_nowait(refusal(values[0], f"the stage {self._stage} is closed to this process"))
+        else:
+            self._answered(name, values)
+
+    def _answered(self, name: str, values: list[Any]) -> None:
+        high, low, fence, *rest = values
+        lease = (join(high, low), fence)
+        if name == "revoked":
+            self._drop(*lease)
+            return
+        waiting = self._waiting.get(lease, [])
+        future = waiting.pop(0) if waiting else None
+        if not waiting:
+            self._waiting.pop(lease, None)
+        if future is None or future.done():
+            return
+        if name == "settled":
+            future.set_result(None)
+        else:
+            future.set_exception(refusal(rest[0], rest[1]))
+
+    def _arrive(self, values: list[Any]) -> None:
+        high, low, body = values
+        head = self._heads.pop(join(high, low))
+        (_, _, fence, message_high, message_low, ordinal, attempt, priority, at_high, at_low, *texts) = head
+        principal, recipient, address, facts = texts
+        lease = Lease(
+            id=join(high, low),
+            fence=fence,
+            message_id=join(message_high, message_low),
+            ordinal=ordinal,
+            attempt=attempt,
+            urgent=priority == 0,
+            accepted_at=join(at_high, at_low) / 1000,
+            principal=principal,
+            recipient=recipient,
+            address=address,
+            facts=json.loads(facts),
+            body=body,
+            _leases=self,
+        )
+        if self._detached:
+            self.send("retry", *split(lease.id), lease.fence, 0, "not begun")
+            return
+        self._held.add((lease.id, lease.fence))
+        self._arrived.put_nowait(lease)
+
+    def _ended(self, error: BrokerUnavailable) -> None:
+        for waiting in self._waiting.values():
+            for future in waiting:
+                if not future.done():
+                    future.set_exception(error)
+        self._waiting.clear()
+        self._arrived.put_nowait(error)

@@ -1,0 +1,55 @@
+"""Long questions: answered from a snapshot in a thread of their own, so that no commit waits for them."""
+
+import asyncio
+import logging
+import sqlite3
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from serving.errors import Refused
+from serving.queue.store.committer import Done, Verb, attempt
+from serving.queue.store.transaction import Identifiers, Transaction
+from serving.queue.topology import Topology
+
+_log = logging.getLogger(__name__)
+
+
+class Reader:
+    """Runs queries one after the other on what was committed when each begins. `done` callbacks run in the loop."""
+
+    def __init__(self, path: Path, topology: Topology) -> None:
+        address = f"{path.resolve().as_uri()}?mode=ro"
+        self._connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
+        self._connection.row_factory = sqlite3.Row
+        self._topology = topology
+        self._loop = asyncio.get_running_loop()
+        self._thread = ThreadPoolExecutor(1, "reader")
+
+    def submit(self, query: Verb, done: Done) -> None:
+        """Answer the query; a store that fails is the refusal `storage`."""
+        self._thread.submit(self._work, query, done)
+
+    def close(self) -> None:
+        """Interrupt what runs, forget what waits, and close the snapshot."""
+        self._connection.interrupt()
+        self._thread.shutdown(cancel_futures=True)
+        self._connection.close()
+
+    def _work(self, query: Verb, done: Done) -> None:
+        answer = self._answer(query)
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(done, answer)
+
+    def _answer(self, query: Verb) -> Any:
+        transaction = Transaction(self._connection, self._topology, Identifiers(), time.time())
+        try:
+            self._connection.execute("BEGIN")
+            try:
+                return attempt(query, transaction)
+            finally:
+                self._connection.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            _log.error("the store failed: %s", error)
+            return Refused("storage", "the durable store failed; try again later")
