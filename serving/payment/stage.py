@@ -10,6 +10,7 @@ from serving.pipeline import Held, Hold, Unfunded, Waived
 from serving.stage import Work
 
 REMEMBERED = 1024
+SOONEST = 5.0
 
 
 class Payment:
@@ -18,7 +19,7 @@ class Payment:
     def __init__(
         self, ledger: Ledger, *, price: int, currency: str, wait: float, clock: Callable[[], float] = time.time
     ) -> None:
-        """`price` is minor units of `currency`; `wait` is seconds from one look at an empty wallet to the next."""
+        """`price` is minor units of `currency`; `wait` is the longest time, in seconds, between looks at an empty wallet."""
         self._ledger = ledger
         self._default = Hold(price, currency)
         self._wait = wait
@@ -36,9 +37,15 @@ class Payment:
         return outcome
 
     def unfunded(self, work: Work) -> Unfunded:
-        """What the wallet lacked when it was asked for `handle`'s hold: to be woken by a top-up, or looked at again."""
+        """What the wallet lacked when it was asked for `handle`'s hold: a top-up wakes it, otherwise time does.
+
+        A top-up may come after the refusal and before the parking, and then wakes nobody. So the next look is due after
+        as long as the notification has waited already: soon at first, and seldom for those that wait long.
+        """
         hold = self._asked.pop(work.id, self._default)
-        return Unfunded(hold.amount, hold.currency, self._clock() + self._wait)
+        now = self._clock()
+        pause = min(max(now - work.accepted_at, SOONEST), self._wait)
+        return Unfunded(hold.amount, hold.currency, now + pause)
 
     def _remember(self, id_: int, hold: Hold) -> None:
         """For `unfunded`, which follows at once or never: many more than a process works on at a time."""

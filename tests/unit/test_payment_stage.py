@@ -1,7 +1,10 @@
 """The payment stage asks for the policies of this recipient and this sender, and for nothing else."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
+
+import pytest
 
 from serving.payment.stage import Payment
 from serving.pipeline import Held, Hold, Unfunded, Waived
@@ -79,11 +82,12 @@ async def test_a_waiver_of_an_earlier_stage_is_kept() -> None:
     assert outcome == Waived("failed_open")
 
 
-async def test_what_the_wallet_lacks_is_said_with_a_time_to_look_again() -> None:
-    """A parked notification that nobody looks at again would be lost."""
+@pytest.mark.parametrize(("accepted_at", "until"), [(999.0, 1005.0), (980.0, 1020.0), (10.0, 1060.0)])
+async def test_what_the_wallet_lacks_is_said_with_a_time_to_look_again(accepted_at: float, until: float) -> None:
+    """A top-up between refusal and parking wakes nobody: look soon, then seldom, and never later than the wait."""
     stage = payment(recipient={"price": 9})
     await stage.handle(work())
 
-    outcome = stage.unfunded(work())
+    outcome = stage.unfunded(replace(work(), accepted_at=accepted_at))
 
-    assert outcome == Unfunded(9, "EUR", 1060.0)
+    assert outcome == Unfunded(9, "EUR", until)
