@@ -37,7 +37,7 @@ check: .venv/.stamp-dev ## Check format, lint, types and the import rules
 	@$(bin)/ruff format --check .
 	@$(bin)/ruff check .
 	@$(bin)/mypy
-	@$(bin)/lint-imports
+	@$(bin)/lint-imports --no-cache
 
 format: .venv/.stamp-dev ## Format and fix what can be fixed
 	@$(bin)/ruff format .
@@ -50,7 +50,7 @@ lock: .venv/.stamp-serving ## Resolve the dependencies again into requirements/*
 	@UPGRADE=$(UPGRADE) sh requirements/lock.sh
 
 clean: ## Remove .venv and caches (var/ stays: it holds mail, keys and money)
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache
 	find data training serving tests experiments -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.stamp-%: requirements/%.txt $(install)
