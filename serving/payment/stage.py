@@ -19,7 +19,7 @@ class Payment:
     def __init__(
         self, ledger: Ledger, *, price: int, currency: str, wait: float, clock: Callable[[], float] = time.time
     ) -> None:
-        """`price` is minor units of `currency`; `wait` is the longest time, in seconds, between looks at an empty wallet."""
+        """`price` is minor units of `currency`; `wait` is the most seconds between two looks at an empty wallet."""
         self._ledger = ledger
         self._default = Hold(price, currency)
         self._wait = wait
