@@ -86,6 +86,7 @@ def mlflow(settings: Settings) -> Program:
 def gateway(settings: Settings, artefact: Path) -> Program:
     """BentoML with the gateway and every stage; `artefact` is the champion's folder."""
     home = settings.home.resolve()
+    stated = {f"CLARION_{name.upper()}": str(value) for name, value in settings.model_dump(exclude_none=True).items()}
     return Program(
         name="gateway",
         command=(
@@ -93,10 +94,11 @@ def gateway(settings: Settings, artefact: Path) -> Program:
             "--host", "127.0.0.1", "--port", str(settings.http_port),
         ),
         environment={
-            "BENTOML_DO_NOT_TRACK": "True",
-            "BENTOML_HOME": str(home / "bentoml"),
+            **stated,
             "CLARION_HOME": str(home),
             "CLARION_ARTEFACT": str(artefact.resolve()),
+            "BENTOML_DO_NOT_TRACK": "True",
+            "BENTOML_HOME": str(home / "bentoml"),
             "OMP_WAIT_POLICY": "PASSIVE",
         },
         ports=(settings.http_port,),

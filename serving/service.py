@@ -19,7 +19,7 @@ from serving.addresses import domain_of
 from serving.errors import BrokerUnavailable, ClarionError
 from serving.gateway.api import Api, Keys
 from serving.gateway.app import application
-from serving.gateway.guard import JsonGuard
+from serving.gateway.guard import QuestionGuard
 from serving.gateway.judge import Judge
 from serving.gateway.mail import Question
 from serving.gateway.problems import Problem
@@ -230,4 +230,4 @@ class Gateway:
         return found
 
 
-cast("bentoml.Service[Gateway]", Gateway).add_asgi_middleware(JsonGuard, path="/classify", limit=LARGEST_QUESTION)
+cast("bentoml.Service[Gateway]", Gateway).add_asgi_middleware(QuestionGuard, path="/classify", limit=LARGEST_QUESTION)

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from serving.addresses import canonical_address
 from serving.errors import BrokerUnavailable
+from serving.gateway.guard import QUESTIONS
 from serving.gateway.mail import Question
 from serving.gateway.principals import Directory, Principal, Principals
 from serving.gateway.problems import NOT_FOUND, Problem, problem
@@ -104,7 +105,7 @@ class Api:
     async def classify(self, request: Request) -> Response:
         """Predictions for one mail or many, history included."""
         await self._principals.of(request)
-        asked = parse_json(_QUESTIONS, await read_body(request, self._limit))
+        asked = parse_json(QUESTIONS, await read_body(request, self._limit))
         questions = asked if isinstance(asked, list) else [asked]
         predictions = await self._judge(questions, True)
         return JSONResponse({"predictions": [asdict(prediction) for prediction in predictions]})
@@ -196,4 +197,3 @@ def _notification(row: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -
 
 
 _FEEDBACK = TypeAdapter(Feedback)
-_QUESTIONS: TypeAdapter[Question | list[Question]] = TypeAdapter(Question | list[Question])

@@ -1,16 +1,18 @@
-"""Keeps what is no JSON, or too much of it, from an endpoint of BentoML's, which would read all and answer 500."""
+"""Keeps bad questions from BentoML, which would read all of them, answer 500, or put their words into its log."""
 
-import json
-
+from pydantic import TypeAdapter
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from serving.gateway.problems import Problem, problem
-from serving.gateway.submission import read_body
+from serving.gateway.mail import Question
+from serving.gateway.problems import Problem
+from serving.gateway.submission import parse_json, read_body
+
+QUESTIONS: TypeAdapter[list[Question] | Question] = TypeAdapter(list[Question] | Question)
 
 
-class JsonGuard:
-    """ASGI middleware: a POST to `path` is passed on only if its body is JSON of at most `limit` octets."""
+class QuestionGuard:
+    """ASGI middleware: a POST to `path` is passed on only if its body holds questions in at most `limit` octets."""
 
     def __init__(self, app: ASGIApp, *, path: str, limit: int) -> None:
         self._app = app
@@ -23,7 +25,7 @@ class JsonGuard:
             return
         try:
             body = await read_body(Request(scope, receive), self._limit)
-            _check(body)
+            parse_json(QUESTIONS, body)
         except Problem as refusal:
             await refusal.answer.response()(scope, receive, send)
             return
@@ -43,10 +45,3 @@ class _Replay:
         message: Message = {"type": "http.request", "body": self._body, "more_body": False}
         self._body = None
         return message
-
-
-def _check(body: bytes) -> None:
-    try:
-        json.loads(body)
-    except (ValueError, RecursionError):
-        raise problem(400, "malformed_json", "the body is not JSON in UTF-8", "check it with a JSON tool") from None

@@ -15,7 +15,7 @@ import pytest
 
 from serving.errors import ConfigurationError
 from serving.programs import Program, listens
-from serving.supervisor import Supervisor
+from serving.supervisor import Supervisor, ensure_idle
 
 SLEEPER = "import time\nprint('up', flush=True)\nwhile True: time.sleep(60)"
 STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + SLEEPER
@@ -95,7 +95,7 @@ async def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
         import asyncio, sys
         from pathlib import Path
         from serving.programs import Program
-        from serving.supervisor import Supervisor
+        from serving.supervisor import Supervisor, ensure_idle
 
         async def main():
             programs = [Program("one", (sys.executable, "-c", {SLEEPER!r}))]
@@ -122,6 +122,21 @@ async def test_a_second_supervisor_in_one_home_is_refused_with_the_way_out(tmp_p
         with pytest.raises(ConfigurationError, match="set CLARION_HOME"):
             async with Supervisor([program("one")], tmp_path):
                 pass
+        with pytest.raises(ConfigurationError, match="set CLARION_HOME"):
+            ensure_idle(tmp_path)
+    ensure_idle(tmp_path)
+
+
+async def test_temporary_files_of_the_programs_are_gone_afterwards(tmp_path: Path) -> None:
+    """BentoML leaves folders behind when it is killed, and what a mail passed through may lie in them."""
+    code = "import tempfile\nprint('in', tempfile.mkdtemp(), flush=True)\n" + SLEEPER
+    log = tmp_path / "log" / "one.log"
+    async with Supervisor([program("one", code, grace=0.1)], tmp_path):
+        await until(lambda: log.exists() and "in " in log.read_text())
+        folder = Path(log.read_text().split()[1])
+        assert folder.is_dir()
+
+    assert not folder.parent.exists()
 
 
 async def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
