@@ -5,8 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.readers import read
-
+from data.containers import Damage, MailboxError, RawMail, raw_mails
 from data.parse import Unreadable, parse
 from data.schema import Message
 from serving.demo.cast import SAMPLE
@@ -23,7 +22,7 @@ class Mail:
 
 def sample_mail() -> list[Mail]:
     """All mails of the shipped mailbox."""
-    return list(_parsed(read(SAMPLE / "mailbox.mbox")))
+    return list(_parsed(raw_mails(SAMPLE / "mailbox.mbox")))
 
 
 def newest(path: Path, limit: int, since: float, now: float) -> list[Mail]:
@@ -33,10 +32,12 @@ def newest(path: Path, limit: int, since: float, now: float) -> list[Mail]:
     Raises:
         ConfigurationError: there is no such mailbox, or it holds none that is new enough.
     """
-    if not path.exists():
-        raise ConfigurationError(f"there is no {path}; give MAIL an mbox, a Maildir or a tar of mails")
+    try:
+        mails = raw_mails(path)
+    except MailboxError as error:
+        raise ConfigurationError(f"{error}; give MAIL an mbox, a Maildir or a tar of mails") from None
     kept: list[tuple[float, int, Mail]] = []
-    for number, mail in enumerate(_parsed(read(path))):
+    for number, mail in enumerate(_parsed(mails)):
         if mail.message is not None and since < mail.message.date <= now:
             push = heapq.heappush if len(kept) < limit else heapq.heappushpop
             push(kept, (mail.message.date, number, mail))
@@ -45,9 +46,11 @@ def newest(path: Path, limit: int, since: float, now: float) -> list[Mail]:
     return [mail for _, _, mail in sorted(kept, key=lambda each: each[:2])]
 
 
-def _parsed(raws: Iterable[bytes]) -> Iterable[Mail]:
-    for raw in raws:
+def _parsed(mails: Iterable[RawMail | Damage]) -> Iterable[Mail]:
+    for mail in mails:
+        if isinstance(mail, Damage):
+            continue
         try:
-            yield Mail(raw, parse(raw))
+            yield Mail(mail.raw, parse(mail.raw))
         except Unreadable:
-            yield Mail(raw, None)
+            yield Mail(mail.raw, None)
