@@ -1,0 +1,194 @@
+"""Who talks to the queue in these tests: the store without a broker, and a client that writes its own octets."""
+
+import os
+import select
+import socket
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from serving.queue import wire
+from serving.queue.client import Recipient, Submission
+from serving.queue.store import hops, intake, ledger
+from serving.queue.store.database import open_database
+from serving.queue.store.hops import LeaseName, Pending
+from serving.queue.store.intake import Ids, NewMessage
+from serving.queue.store.ledger import Posting
+from serving.queue.store.transaction import Identifiers, Transaction
+from serving.topology import topology
+
+Answer = TypeVar("Answer")
+Steps = tuple[tuple[str, str, dict[str, Any]], ...]
+OWNER = "1:1"
+LOOKUP = bytes(range(32))
+WALLET = f"wallet:{LOOKUP.hex()}"
+
+
+def submission(key: str | None = None, recipients: int = 1, **values: Any) -> Submission:
+    """A message for `recipients` recipients."""
+    people = tuple(Recipient(bytes([i % 256]) * 32, b"sealed address") for i in range(recipients))
+    values = {"principal": "sender", "body": b"sealed body", "digest": b"d" * 32, **values}
+    return Submission(recipients=people, key=key, **values)
+
+
+class Store:
+    """The real store on a file, a transaction a call, at a time that the test sets."""
+
+    def __init__(self, path: Path) -> None:
+        self.connection = open_database(path)
+        self.now = 1_000_000.0
+        self._identifiers = Identifiers()
+
+    def do(self, verb: Callable[[Transaction], Answer]) -> Answer:
+        """Run the verb in a transaction of its own; what it raises rolls it back."""
+        self.connection.execute("BEGIN IMMEDIATE")
+        try:
+            answer = verb(Transaction(self.connection, topology(), self._identifiers, self.now))
+        except BaseException:
+            self.connection.execute("ROLLBACK")
+            raise
+        self.connection.execute("COMMIT")
+        return answer
+
+    def accept(
+        self, *, recipients: int = 1, urgent: bool = False, key: str | None = None, lookup: bytes = LOOKUP
+    ) -> Ids:
+        """A message with that many recipients, all the same person."""
+        people = [(lookup, b"address")] * recipients
+        priority = hops.URGENT if urgent else hops.NORMAL
+        return self.do(lambda t: intake.accept(t, NewMessage("sender", b"body", people, key, b"d", {}, priority)))
+
+    def claim(self, stage: str, count: int = 1, **options: Any) -> list[hops.Claimed]:
+        """Lease it for a minute."""
+        owner = options.pop("owner", OWNER)
+        return self.do(lambda t: hops.claim(t, stage, count, owner, 60.0, **options))
+
+    def lease(self, stage: str) -> LeaseName:
+        """The next lease of the stage."""
+        (claimed,) = self.claim(stage)
+        return LeaseName(claimed.row["id"], claimed.row["fence"], OWNER)
+
+    def complete(self, name: LeaseName, outcome: str, until: float | None = None, **pending: Any) -> None:
+        """The hop."""
+        self.do(lambda t: hops.complete(t, name, outcome, Pending(**pending), until))
+
+    def walk(self, *steps: tuple[str, str, dict[str, Any]]) -> LeaseName:
+        """Claim and complete in turn: (stage, outcome, what the hop collects and `until`)."""
+        for stage, outcome, values in steps:
+            name = self.lease(stage)
+            self.complete(name, outcome, **values)
+        return name
+
+    def fund(self, amount: int) -> None:
+        """Money for the recipient."""
+        postings = [Posting("clearing:test", -amount), Posting(WALLET, amount)]
+        self.do(lambda t: ledger.transfer(t, f"top-up {self.now} {amount}", postings, "EUR"))
+
+    def row(self, id_: int) -> dict[str, Any]:
+        """The notification's row."""
+        return dict(self.connection.execute("SELECT * FROM notification WHERE id = ?", (id_,)).fetchone())
+
+    def kinds(self, id_: int) -> list[str]:
+        """Its history."""
+        rows = self.connection.execute("SELECT kind FROM event WHERE notification = ? ORDER BY seq", (id_,))
+        return [row["kind"] for row in rows]
+
+    def dump(self) -> list[str]:
+        """Everything, to be compared."""
+        return list(self.connection.iterdump())
+
+    def balance(self, account: str) -> int:
+        """In minor units."""
+        row = self.connection.execute("SELECT balance FROM account WHERE name = ?", (account,)).fetchone()
+        return 0 if row is None else int(row["balance"])
+
+
+TO_ENCRYPTION: Steps = (("authentication", "authenticated", {}), ("classification", "urgent", {}))
+TO_PAYMENT: Steps = (
+    *TO_ENCRYPTION,
+    ("encryption", "enclosed", {"envelope": b"e", "facts": {"envelope": {"form": "sealed"}}}),
+)
+TO_DIGEST: Steps = (("authentication", "unverified", {}), ("triage", "digested", {"until": 1_000_000.0}))
+
+
+def held(id_: int, amount: int = 5) -> dict[str, Any]:
+    """What payment's hop collects."""
+    return {"postings": [Posting(WALLET, -amount), Posting(f"hold:{id_}", amount)], "currency": "EUR"}
+
+
+class Raw:
+    """A blocking client that sends what it is told, right or wrong, and remembers every event."""
+
+    PROTOCOL = wire.load_clarion()
+
+    def __init__(self, path: Path) -> None:
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.socket.settimeout(5.0)
+        self.socket.connect(str(path))
+        self.kinds = {1: "wl_display", 2: "wl_registry", 3: "clarion_manager_v1"}
+        self.events: list[tuple[int, str, list[Any]]] = []
+        self.is_over = False
+        self._unread = b""
+        self._fds: deque[int] = deque()
+
+    def bind(self, version: int = 1) -> "Raw":
+        """Get to the manager, object 3."""
+        self.send(1, "get_registry", 2)
+        self.send(2, "bind", 1, "clarion_manager_v1", version, 3)
+        return self
+
+    def make(self, kind: str, object_id: int, *values: Any) -> "Raw":
+        """A producer, consumer or directory."""
+        self.kinds[object_id] = f"clarion_{kind}_v1"
+        self.send(3, f"create_{kind}", object_id, *values)
+        return self
+
+    def send(self, object_id: int, name: str, *values: Any) -> None:
+        """A request; its descriptors are closed here afterwards."""
+        octets, fds = self.PROTOCOL[self.kinds[object_id]].request(name).encode(object_id, values)
+        socket.send_fds(self.socket, [octets], fds)
+        for fd in fds:
+            os.close(fd)
+
+    def wait(self, name: str, seconds: float = 5.0) -> list[Any]:
+        """The next event of that name; fails when the connection ends first."""
+        while True:
+            for position, (_, found, values) in enumerate(self.events):
+                if found == name:
+                    del self.events[: position + 1]
+                    return values
+            assert self._read(seconds), f"no {name}"
+
+    def wait_over(self, seconds: float = 5.0) -> None:
+        """Until the broker has closed the connection."""
+        while not self.is_over:
+            assert self._read(seconds), "still open"
+
+    def close(self) -> None:
+        """Go."""
+        self.socket.close()
+        for fd in self._fds:
+            os.close(fd)
+
+    def _read(self, seconds: float) -> bool:
+        if self.is_over or not select.select([self.socket], [], [], seconds)[0]:
+            return False
+        try:
+            octets, fds, _, _ = socket.recv_fds(self.socket, 1 << 16, 28)
+        except ConnectionError:
+            octets, fds = b"", []
+        self._fds.extend(fds)
+        self._unread += octets
+        self.is_over = not octets
+        self._parse()
+        return True
+
+    def _parse(self) -> None:
+        while len(self._unread) >= 8:
+            object_id, word = wire.HEADER.unpack_from(self._unread)
+            if len(self._unread) < word >> 16:
+                return
+            payload, self._unread = self._unread[8 : word >> 16], self._unread[word >> 16 :]
+            event = self.PROTOCOL[self.kinds.get(object_id, "wl_callback")].events[word & 0xFFFF]
+            self.events.append((object_id, event.name, event.decode(memoryview(payload), self._fds)))

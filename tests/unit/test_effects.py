@@ -1,0 +1,133 @@
+"""What each outcome changes in the store."""
+
+import json
+from typing import Any, get_args
+
+import pytest
+
+from serving import pipeline as p
+from serving.effects import hop_of
+from serving.queue.lease import Hop, Posting, Seen
+from serving.queue.limits import MAX_FACTS
+
+RECIPIENT = bytes(range(32))
+WALLET = f"wallet:{RECIPIENT.hex()}"
+PREDICTION = p.Prediction("urgent", 0.91, None, False, "v1")
+OBSERVATION = p.Observation((p.Increment(b"k" * 32, 2, 17.5, 9),), (b"r" * 32, b"s" * 32))
+SEALED = p.Sealed(b"octets", "openpgp")
+EVERY: list[p.Outcome] = [
+    p.Authenticated("api_key"),
+    p.Unverified("no_domain"),
+    p.Forged("other_domain"),
+    p.Urgent(PREDICTION, OBSERVATION),
+    p.NotUrgent(PREDICTION, None),
+    p.Uncertain(PREDICTION, OBSERVATION),
+    p.Unscored("error"),
+    p.FailedOpen("error"),
+    p.Discarded("wish"),
+    p.Digested(99.0, "wish"),
+    p.Delayed(99.0, "wish"),
+    p.Bundled(7),
+    p.Enclosed(SEALED),
+    p.EnclosedFree(p.OpenByPolicy(b"octets", "sender"), "failed_open"),
+    p.KeyMissing("no_certificate"),
+    p.Held(p.Hold(5, "EUR")),
+    p.Waived("policy"),
+    p.Unfunded(5, "EUR", 99.0),
+    p.Sent(p.Receipt(250, "2.0.0 ok", "<1@x>")),
+    p.Undeliverable("550 no"),
+    p.Captured(5),
+    p.Unbilled("policy"),
+    p.Returned(5, "550 no"),
+]
+
+
+def hop(outcome: p.Outcome, **facts: Any) -> Hop:
+    return hop_of(outcome, 7, RECIPIENT, facts)
+
+
+def test_every_outcome_has_a_hop_whose_facts_are_small_json() -> None:
+    """Facts travel in one message of at most 4096 octets, together with the rest of a lease."""
+    hops = [hop(outcome) for outcome in EVERY]
+
+    assert {type(outcome) for outcome in EVERY} == set(get_args(p.Outcome))
+    assert all(len(json.dumps(dict(each.facts))) < MAX_FACTS / 4 for each in hops)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "source", "target"),
+    [
+        (p.Held(p.Hold(5, "EUR")), WALLET, "hold:7"),
+        (p.Captured(5), "hold:7", "revenue"),
+        (p.Returned(5, "no"), "hold:7", WALLET),
+    ],
+)
+def test_money_moves_from_the_wallet_to_the_hold_and_from_there_once(
+    outcome: p.Outcome, source: str, target: str
+) -> None:
+    """The three transfers of ShitOps Pay; any other account would be a leak."""
+    moved = hop(outcome, hold={"amount": 5, "currency": "EUR"})
+
+    assert list(moved.postings) == [Posting(source, -5), Posting(target, 5)]
+    assert moved.currency == "EUR"
+
+
+@pytest.mark.parametrize(
+    "outcome", [p.Waived("x"), p.Unbilled("x"), p.Returned(0, "no"), p.Captured(0), p.Unfunded(5, "EUR", 9.0)]
+)
+def test_what_moves_no_money_posts_nothing(outcome: p.Outcome) -> None:
+    """A transfer of nothing is refused as unbalanced, and the notification would be stuck."""
+    assert not hop(outcome).postings
+
+
+def test_only_payment_and_settlement_outcomes_post() -> None:
+    """The broker would refuse it, but late."""
+    posting = {type(outcome) for outcome in EVERY if hop(outcome).postings}
+
+    assert posting == {p.Held, p.Captured, p.Returned}
+
+
+def test_an_analysis_carries_what_it_adds_to_the_history() -> None:
+    """Learning from reactions depends on it."""
+    analysed = hop(p.Urgent(PREDICTION, OBSERVATION))
+
+    assert list(analysed.seen) == [Seen(b"k" * 32, 2, 17.5, 9)]
+    assert analysed.reaction == b"r" * 32 + b"s" * 32
+    assert analysed.facts["prediction"]["score"] == 0.91
+
+
+def test_what_is_put_off_says_until_when() -> None:
+    """Without a time it would wait for ever."""
+    assert [
+        hop(outcome).until for outcome in (p.Digested(9.0, "r"), p.Delayed(9.0, "r"), p.Unfunded(1, "EUR", 9.0))
+    ] == [9.0] * 3
+
+
+def test_what_nobody_pays_for_says_why() -> None:
+    """The broker lets nothing enter delivery that has neither hold nor waiver."""
+    waivers = [hop(outcome).facts["waiver"] for outcome in (p.FailedOpen("e"), p.Delayed(9.0, "r"), p.Waived("policy"))]
+
+    assert waivers == ["failed_open", "delayed", "policy"]
+
+
+def test_a_servers_long_words_are_cut_to_printable_ones() -> None:
+    """An SMTP reply has no limit, facts have: refused, the mail would be sent again and again."""
+    reply = "550 " + "é\x00\udcff" * 2000
+    texts = [
+        hop(p.Undeliverable(reply)).facts["undeliverable"],
+        hop(p.Returned(0, reply)).facts["returned"]["reply"],
+        hop(p.Sent(p.Receipt(250, reply, "<1@x>"))).facts["receipt"]["text"],
+        hop(p.Unscored(reply)).facts["model_error"],
+    ]
+
+    assert all(text.startswith("550 ") and len(text) == 300 and text.isascii() and text.isprintable() for text in texts)
+
+
+def test_an_envelope_keeps_its_form_and_its_reason() -> None:
+    """Sealed, or open because a policy said so: the history tells which."""
+    assert hop(p.Enclosed(SEALED)).envelope == b"octets"
+    assert hop(p.Enclosed(SEALED)).facts == {"envelope": {"form": "sealed", "method": "openpgp"}}
+    assert hop(p.EnclosedFree(p.OpenByPolicy(b"o", "sender"), "w")).facts == {
+        "envelope": {"form": "open", "policy": "sender"},
+        "waiver": "w",
+    }
