@@ -8,7 +8,7 @@ PREFIX = "clarion-"
 
 
 def create(note: Path) -> Path:
-    """A new private folder with a short path, for Unix sockets too; `note` remembers it, and the last one is removed."""
+    """A new private folder with a short path, for Unix sockets too; `note` remembers it, the last one is removed."""
     remove(note)
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     note.write_text(str(folder), encoding="utf-8")

@@ -1,0 +1,191 @@
+"""`clarion`: start everything, register senders and recipients, look into the queue."""
+
+import asyncio
+import secrets
+import sys
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from serving.addresses import domain_of
+from serving.commands import ask, show
+from serving.errors import ClarionError, ConfigurationError
+from serving.queue.client import Client
+from serving.settings import Settings
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+keys = typer.Typer(help="The keys that seal at rest.", no_args_is_help=True)
+principal = typer.Typer(help="Systems that send.", no_args_is_help=True)
+recipient = typer.Typer(help="People who receive.", no_args_is_help=True)
+wallet = typer.Typer(help="The money of recipients.", no_args_is_help=True)
+queue = typer.Typer(help="Where notifications are.", no_args_is_help=True)
+for name, group in (
+    ("keys", keys),
+    ("principal", principal),
+    ("recipient", recipient),
+    ("wallet", wallet),
+    ("queue", queue),
+):
+    app.add_typer(group, name=name)
+
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+@app.command()
+def serve() -> None:
+    """Start everything and stay up; Ctrl-C ends all of it."""
+    from serving.running import run
+
+    asyncio.run(run(Settings()))
+
+
+@keys.command("create")
+def create_keys() -> None:
+    """Make the keys; existing ones are never overwritten."""
+    from serving import sealing
+
+    folder = Settings().keys
+    sealing.create_keys(folder)
+    print(f"keys in {folder}; keep a copy elsewhere: without them nothing that is stored can be read")
+
+
+@principal.command("add")
+def add_principal(
+    name: str,
+    domain: Annotated[list[str], typer.Option(help="A From domain it speaks for; repeat for more.")],
+    open_mail: Annotated[bool, typer.Option("--open", help="Its mail may travel unsealed.")] = False,
+    life_safety: Annotated[bool, typer.Option("--life-safety", help="Its mail never waits for money.")] = False,
+) -> None:
+    """Register a sending system and print its API key, this once."""
+    policy = {"open": open_mail, "life_safety": life_safety}
+    settings = Settings()
+
+    async def work(client: Client) -> str:
+        return await _registrar(settings, client).principal(secrets.token_hex(8), name, domain, policy)
+
+    print(ask(settings, work))
+
+
+@recipient.command("add")
+def add_recipient(
+    address: str,
+    certificate: Annotated[Path | None, typer.Option(help="An OpenPGP certificate to seal to, armoured.")] = None,
+    not_urgent: Annotated[str, typer.Option(help="digest, delay or discard what is not urgent.")] = "digest",
+    open_mail: Annotated[bool, typer.Option("--open", help="Mail may arrive unsealed.")] = False,
+    pays: Annotated[bool, typer.Option(help="Urgent mail costs.")] = True,
+) -> None:
+    """Register a recipient, or change what is known of one."""
+    settings = Settings()
+    if domain_of(address) is None:
+        raise ConfigurationError("that is no address; write it as name@example.org")
+    if not_urgent not in ("digest", "delay", "discard"):
+        raise ConfigurationError("--not-urgent takes digest, delay or discard")
+    armoured = _certificate(certificate, address) if certificate else None
+    policy = {"open": open_mail, "pays": pays}
+
+    async def work(client: Client) -> None:
+        await _registrar(settings, client).recipient(address, armoured, {"not_urgent": not_urgent}, policy)
+
+    ask(settings, work)
+    print(
+        "registered" if armoured or open_mail else "registered; mail is held until there is a --certificate or --open"
+    )
+
+
+@wallet.command("top-up")
+def top_up_wallet(
+    address: str, amount: Annotated[float, typer.Argument(min=0.01, help="In the currency's major unit.")]
+) -> None:
+    """Charge a recipient at the payment provider, and credit the wallet."""
+    from serving.payment import topup
+    from serving.payment.provider import Done
+    from serving.payment.sandbox_client import SandboxClient
+    from serving.sealing import load_lookup
+
+    settings = Settings()
+    lookup, key = load_lookup(settings.keys).address(address), f"cli:{secrets.token_hex(8)}"
+
+    async def work(client: Client) -> Any:
+        async with SandboxClient(settings.provider_url) as provider:
+            minor = round(amount * 100)
+            return await topup.top_up(
+                client, provider, lookup=lookup, amount=minor, currency=settings.currency, key=key
+            )
+
+    answer = ask(settings, work)
+    if not isinstance(answer, Done):
+        raise ConfigurationError(f"the provider answered {type(answer).__name__.lower()}; nothing was credited yet")
+    print(f"credited {amount:.2f} {settings.currency}")
+
+
+@queue.command("depths")
+def depths(as_json: AsJson = False) -> None:
+    """How many notifications are where."""
+    show(ask(Settings(), lambda client: client.query("depths")), as_json=as_json)
+
+
+@queue.command("show")
+def show_notification(notification: str, as_json: AsJson = False) -> None:
+    """How one notification got where it is."""
+    number = _number(notification)
+    rows = ask(Settings(), lambda client: client.query("events", id=number))
+    if not rows:
+        raise ConfigurationError("no such notification; ids are in the answer of POST /v1/notify")
+    show([{**row, "at": _readable(row["at"])} for row in rows], as_json=as_json)
+
+
+@queue.command("wake")
+def wake(notification: str) -> None:
+    """Let a parked or deferred notification go on now."""
+    number = _number(notification)
+    ask(Settings(), lambda client: client.execute("wake", id=number))
+    print("awake")
+
+
+def _registrar(settings: Settings, client: Client) -> Any:
+    from serving.enrolment import Registrar
+    from serving.sealing import load_lookup, load_sealing
+
+    return Registrar(client, load_sealing(settings.keys, "content"), load_lookup(settings.keys))
+
+
+def _certificate(path: Path, address: str) -> str:
+    from serving.encryption.certificates import Unusable, read_certificate
+
+    try:
+        octets = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{path}: {error.strerror}") from None
+    found = read_certificate(octets, address, datetime.fromtimestamp(time.time(), UTC))
+    if isinstance(found, Unusable):
+        raise ConfigurationError(f"{path}: {found.reason}")
+    return octets.decode("ascii")
+
+
+def _number(notification: str) -> str:
+    from serving.identifiers import parse_id
+
+    try:
+        return str(parse_id(notification))
+    except ValueError as error:
+        raise ConfigurationError(f"that is no notification: {error}") from None
+
+
+def _readable(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
+
+
+def main() -> None:
+    """The command; exit status 2 with one line where it cannot do what was asked."""
+    try:
+        app()
+    except ClarionError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""A running Clarion, until somebody stops it: `clarion serve`."""
+
+import asyncio
+import logging
+import signal
+from urllib.parse import urlsplit
+
+from rich.console import Console
+
+from serving import programs
+from serving.programs import Program, listens
+from serving.settings import Settings
+from serving.startup import prepare
+from serving.supervisor import Supervisor, ensure_idle
+
+READY_WITHIN = 180.0
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+async def run(settings: Settings) -> None:
+    """Start everything, say where it is, and stop all of it on SIGINT or SIGTERM.
+
+    Raises:
+        ConfigurationError: it cannot start as it is set up; nothing is left running.
+    """
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    console = Console()
+    _cancel_on_signals()
+    try:
+        await _run(settings, console)
+    except asyncio.CancelledError:
+        console.print(f"stopped; what was accepted is kept in {settings.home}")
+
+
+async def _run(settings: Settings, console: Console) -> None:
+    ensure_idle(settings.home)
+    with console.status("preparing keys and the champion"):
+        artefact = await prepare(settings)
+        chosen = [
+            programs.broker(settings),
+            *await _stand_ins(settings),
+            programs.gateway(settings, artefact),
+            programs.mlflow(settings),
+        ]
+    async with Supervisor(chosen, settings.home) as supervisor:
+        with console.status("starting the stages; the first time takes longest"):
+            await supervisor.ready(READY_WITHIN)
+        _announce(console, settings, chosen)
+        await asyncio.Event().wait()
+
+
+async def _stand_ins(settings: Settings) -> list[Program]:
+    """What plays the outside world on this machine: a provider, and a mail server unless one is there already."""
+    chosen = []
+    if urlsplit(settings.provider_url).hostname in LOCAL:
+        chosen.append(programs.sandbox(settings))
+    if settings.smtp_host in LOCAL and not await listens(settings.smtp_port)():
+        chosen.append(programs.receiver(settings))
+    return chosen
+
+
+def _announce(console: Console, settings: Settings, chosen: list[Program]) -> None:
+    url = f"http://127.0.0.1:{settings.http_port}"
+    is_kept = any(program.name == "receiver" for program in chosen)
+    console.print(f"HTTP    {url}/v1/notify · {url}/v1/health · {url}/classify · {url}/metrics")
+    console.print(f"MLflow  http://127.0.0.1:{settings.mlflow_port}")
+    console.print(
+        f"mail    {f'kept in {settings.maildir}' if is_kept else f'{settings.smtp_host}:{settings.smtp_port}'}"
+    )
+    console.print(f"logs    {settings.home / 'log'}")
+    console.print("\nIn another terminal:")
+    console.print("  .venv/bin/clarion principal add ops --domain example.org     # prints an API key")
+    console.print("  .venv/bin/clarion recipient add you@example.net --open --no-pays")
+    console.print(
+        f"  curl {url}/v1/notify -H 'Authorization: Bearer <API key>' --json"
+        """ '{"from": "ops@example.org", "to": "you@example.net", "subject": "Disk full", "text": "db1 is full"}'""",
+        soft_wrap=True,
+    )
+    console.print("\nCtrl-C stops all of it.")
+
+
+def _cancel_on_signals() -> None:
+    """The first signal cancels this task, which then ends its programs in order; further ones are not heard."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+
+    def stop() -> None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, _do_nothing)
+        if task is not None:
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop)
+
+
+def _do_nothing() -> None: ...
