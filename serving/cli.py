@@ -64,7 +64,8 @@ def add_principal(
     settings = Settings()
 
     async def work(client: Client) -> str:
-        return await _registrar(settings, client).principal(secrets.token_hex(8), name, domain, policy)
+        key: str = await _registrar(settings, client).principal(secrets.token_hex(8), name, domain, policy)
+        return key
 
     print(ask(settings, work))
 
@@ -90,9 +91,8 @@ def add_recipient(
         await _registrar(settings, client).recipient(address, armoured, {"not_urgent": not_urgent}, policy)
 
     ask(settings, work)
-    print(
-        "registered" if armoured or open_mail else "registered; mail is held until there is a --certificate or --open"
-    )
+    can_receive = armoured is not None or open_mail
+    print("registered" if can_receive else "registered; mail is held until it has a --certificate or --open")
 
 
 @wallet.command("top-up")

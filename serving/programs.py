@@ -79,7 +79,7 @@ def mlflow(settings: Settings) -> Program:
         ),
         ports=(settings.mlflow_port,),
         probe=answers(f"http://127.0.0.1:{settings.mlflow_port}/health"),
-        grace=5.0,
+        grace=10.0,
     )  # fmt: skip
 
 

@@ -62,21 +62,22 @@ async def _stand_ins(settings: Settings) -> list[Program]:
 def _announce(console: Console, settings: Settings, chosen: list[Program]) -> None:
     url = f"http://127.0.0.1:{settings.http_port}"
     is_kept = any(program.name == "receiver" for program in chosen)
-    console.print(f"HTTP    {url}/v1/notify · {url}/v1/health · {url}/classify · {url}/metrics")
-    console.print(f"MLflow  http://127.0.0.1:{settings.mlflow_port}")
-    console.print(
-        f"mail    {f'kept in {settings.maildir}' if is_kept else f'{settings.smtp_host}:{settings.smtp_port}'}"
+    mail = f"kept in {settings.maildir}" if is_kept else f"{settings.smtp_host}:{settings.smtp_port}"
+    body = '{"from": "ops@example.org", "to": "you@example.net", "subject": "Disk full", "text": "db1 is full"}'
+    lines = (
+        f"HTTP    {url} · POST /v1/notify · POST /v1/classify · GET /v1/health · GET /metrics",
+        f"MLflow  http://127.0.0.1:{settings.mlflow_port}",
+        f"mail    {mail}",
+        f"logs    {settings.home / 'log'}",
+        "",
+        "In another terminal:",
+        "  .venv/bin/clarion principal add ops --domain example.org     # prints an API key",
+        "  .venv/bin/clarion recipient add you@example.net --open --no-pays",
+        f"  curl {url}/v1/notify -H 'Authorization: Bearer <API key>' --json '{body}'",
+        "",
+        "Ctrl-C stops all of it.",
     )
-    console.print(f"logs    {settings.home / 'log'}")
-    console.print("\nIn another terminal:")
-    console.print("  .venv/bin/clarion principal add ops --domain example.org     # prints an API key")
-    console.print("  .venv/bin/clarion recipient add you@example.net --open --no-pays")
-    console.print(
-        f"  curl {url}/v1/notify -H 'Authorization: Bearer <API key>' --json"
-        """ '{"from": "ops@example.org", "to": "you@example.net", "subject": "Disk full", "text": "db1 is full"}'""",
-        soft_wrap=True,
-    )
-    console.print("\nCtrl-C stops all of it.")
+    console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
 
 
 def _cancel_on_signals() -> None:
