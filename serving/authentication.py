@@ -15,6 +15,7 @@ from email.utils import getaddresses
 from typing import Any, NamedTuple, Protocol
 
 from serving.addresses import canonical_domain, domain_of, is_within, parents
+from serving.mail import LARGEST_HEADER
 from serving.pipeline import Authenticated, Forged, Unverified
 from serving.sealing import UnsealingKey
 from serving.stage import Work
@@ -99,6 +100,8 @@ class Authentication:
 def sender_domain(raw: bytes) -> str | Unverified:
     """The canonical domain of the one From address, or why there is none that every mail program agrees on."""
     header = _HEADER_END.split(raw, maxsplit=1)[0]
+    if len(header) > LARGEST_HEADER:
+        return Unverified("the header is larger than 1 MiB")
     if b"\r" in header.replace(b"\r\n", b"") or b"\0" in header:
         return Unverified("the header holds control characters; end its lines with CRLF")
     lines = re.split(rb"\r?\n", _FOLD.sub(b"", header))

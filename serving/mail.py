@@ -7,6 +7,7 @@ from email.message import EmailMessage
 from email.policy import SMTP
 
 LONGEST_LINE = 998
+LARGEST_HEADER = 1 << 20
 UNREADABLE_SUBJECT = "A mail that could not be read"
 UNREADABLE_NOTE = "This mail could not be read as one. It is attached whole, as it came; treat it with care.\n"
 
@@ -14,10 +15,7 @@ _MBOX_LINE = re.compile(rb"\AFrom [^\r\n]*\r?\n")
 _HEADER_END = re.compile(rb"(?:\A|\r?\n)\r?\n")
 _LINE_END = re.compile(rb"\r?\n")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
-_BARE = re.compile(rb"\r(?!\n)|(?<!\r)\n|\0")
-_BARE_LF = re.compile(rb"(?<!\r)\n")
-_TOO_LONG = re.compile(rb"[^\r\n]{%d}" % (LONGEST_LINE + 1))
-_BREAK = re.compile(rb"(.{1,%d})(?=[ \t]+[^ \t])" % (LONGEST_LINE - 2), re.DOTALL)
+_TOO_LONG = re.compile(rb"(?:\A|\n)[^\n]{%d}" % (LONGEST_LINE + 1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +44,11 @@ class Mail:
 
 
 def split(raw: bytes) -> Mail | None:
-    """The mail taken apart; None where the octets before the first empty line are no header (RFC 5322 section 2.2)."""
+    """The mail taken apart; None where what stands before the first empty line is no header, or one over 1 MiB."""
     raw = _MBOX_LINE.sub(b"", raw)
     end = _HEADER_END.search(raw)
     header, body = (raw[: end.start()], raw[end.end() :]) if end else (raw, b"")
-    if b"\r" in header.replace(b"\r\n", b"") or b"\0" in header:
+    if len(header) > LARGEST_HEADER or b"\0" in header or b"\r" in header.replace(b"\r\n", b""):
         return None
     try:
         fields = tuple(_fields(_LINE_END.split(header.rstrip(b"\r\n"))))
@@ -61,19 +59,19 @@ def split(raw: bytes) -> Mail | None:
 
 def with_crlf(octets: bytes) -> bytes:
     """The octets with CRLF for each bare LF; nothing else changes."""
-    return _BARE_LF.sub(b"\r\n", octets)
+    return octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
 def fits_smtp(octets: bytes) -> bool:
     """Whether SMTP carries the octets as they are: CRLF only, no NUL, no line over 998 octets (RFC 5321 4.5.3.1.6)."""
-    return _BARE.search(octets) is None and _TOO_LONG.search(octets) is None
+    rest = octets.replace(b"\r\n", b"")
+    return not any(octet in rest for octet in (b"\r", b"\n", b"\0")) and _TOO_LONG.search(octets) is None
 
 
 def fold(octets: bytes) -> bytes:
     """A field broken before white space so that no line is over 998 octets, as far as there is white space."""
-    return b"\r\n".join(
-        _BREAK.sub(rb"\1\r\n", line) if len(line) > LONGEST_LINE else line for line in octets.split(b"\r\n")
-    )
+    lines = octets.split(b"\r\n")
+    return b"\r\n".join(piece for line in lines for piece in _pieces(line))
 
 
 def attached(raw: bytes) -> bytes:
@@ -82,6 +80,17 @@ def attached(raw: bytes) -> bytes:
     message.set_content(UNREADABLE_NOTE)
     message.add_attachment(raw, maintype="application", subtype="octet-stream", filename="unreadable.eml")
     return message.as_bytes()
+
+
+def _pieces(line: bytes) -> Iterator[bytes]:
+    start = 0
+    while len(line) - start > LONGEST_LINE:
+        cut = max(line.rfind(space, start + 1, start + LONGEST_LINE + 1) for space in (b" ", b"\t"))
+        if cut < 0 or not line[start:cut].strip():
+            break
+        yield line[start:cut]
+        start = cut
+    yield line[start:]
 
 
 def _fields(lines: list[bytes]) -> Iterator[Field]:

@@ -50,6 +50,6 @@ class Outside:
         return (("Received", received), ("Clarion-Notification", self.id))
 
 
-def octets(fields: Fields) -> bytes:
+def write(fields: Fields) -> bytes:
     """The fields as they stand in a mail."""
     return "".join(f"{name}: {value}\r\n" for name, value in fields).encode()

@@ -11,9 +11,10 @@ from email.message import Message
 from email.policy import compat32
 from io import BytesIO
 
-from serving.encryption.outside import Fields, Outside, octets
-from serving.mail import UNREADABLE_SUBJECT, Mail, attached, fits_smtp, fold, split, with_crlf
+from serving.encryption.outside import Fields, Outside, write
+from serving.mail import UNREADABLE_SUBJECT, Field, Mail, attached, fits_smtp, fold, split, with_crlf
 
+LARGEST_STRUCTURE = 65_536
 REENCODED = ("Clarion-Reencoded", "yes; SMTP cannot carry the original's lines")
 
 
@@ -25,29 +26,34 @@ def relay(raw: bytes, outside: Outside) -> bytes:
     trace = outside.trace if mail.first("message-id") else (*outside.trace, ("Message-ID", outside.message_id))
     unchanged = b"".join(field.octets + b"\r\n" for field in mail.fields) + b"\r\n" + with_crlf(mail.body)
     if fits_smtp(unchanged):
-        return octets(trace) + unchanged
+        return write(trace) + unchanged
     readable = _reencoded(mail)
-    return (
-        octets((*trace, REENCODED)) + readable if readable else _attachment(raw, (*outside.trace, REENCODED), outside)
-    )
+    return write((*trace, REENCODED)) + readable if readable else _attachment(raw, (*outside.trace, REENCODED), outside)
 
 
 def _attachment(raw: bytes, trace: Fields, outside: Outside) -> bytes:
     own = tuple(field for field in outside.header if field not in trace)
-    return octets((*trace, *own, ("Subject", UNREADABLE_SUBJECT))) + attached(raw)
+    return write((*trace, *own, ("Subject", UNREADABLE_SUBJECT))) + attached(raw)
 
 
 def _reencoded(mail: Mail) -> bytes | None:
     """The mail with long header lines folded and unfit parts in base64; None where even that does not fit."""
-    header = b"".join(fold(field.octets) + b"\r\n" for field in mail.fields)
+    own = b"".join(fold(field.octets) + b"\r\n" for field in mail.fields if not _is_structural(field))
+    structure = b"".join(field.octets + b"\r\n" for field in mail.fields if _is_structural(field))
+    if len(structure) > LARGEST_STRUCTURE:
+        return None
     try:
-        message = message_from_bytes(header + b"\r\n" + mail.body, policy=compat32)
+        message = message_from_bytes(structure + b"\r\n" + mail.body, policy=compat32)
         for part in message.walk():
             _encode(part)
-        flat = _flat(message)
+        octets = own + _flat(message)
     except Exception:  # the standard library breaks on hostile mail in undocumented ways
         return None
-    return flat if fits_smtp(flat) else None
+    return octets if fits_smtp(octets) else None
+
+
+def _is_structural(field: Field) -> bool:
+    return field.name.startswith("content-") or field.name == "mime-version"
 
 
 def _encode(part: Message) -> None:

@@ -8,7 +8,7 @@ import re
 
 from pysequoia import Cert, Tsk, encrypt
 
-from serving.encryption.outside import Fields, Outside, octets
+from serving.encryption.outside import Fields, Outside, write
 from serving.mail import UNREADABLE_SUBJECT, Mail, attached, split, with_crlf
 
 HIDDEN_SUBJECT = "[...]"
@@ -23,7 +23,7 @@ def enclose(raw: bytes, outside: Outside, certificate: Cert, signer: Tsk | None)
     """The mail sealed to the certificate, CRLF and ASCII (but for a UTF-8 address); no mail is attached, sealed."""
     outer = (*outside.header, ("Subject", HIDDEN_SUBJECT))
     sealed = encrypt(payload(raw, outer), recipients=[certificate], signer=signer.signer() if signer else None)
-    return octets(outer) + _FRAME_START + with_crlf(sealed) + _FRAME_END
+    return write(outer) + _FRAME_START + with_crlf(sealed) + _FRAME_END
 
 
 def payload(raw: bytes, outer: Fields) -> bytes:
@@ -32,7 +32,7 @@ def payload(raw: bytes, outer: Fields) -> bytes:
     protected = _protected(mail) if mail else None
     if mail is None or protected is None:
         return payload(_fresh(raw, outer), outer)
-    copies = b"".join(b"HP-Outer: " + octets((field,)) for field in outer)
+    copies = b"".join(b"HP-Outer: " + write((field,)) for field in outer)
     is_binary = any(_BINARY.search(text) for text in (mail.body, *(field.octets for field in mail.fields)))
     return protected + copies + b"\r\n" + (mail.body if is_binary else with_crlf(mail.body))
 
@@ -52,7 +52,7 @@ def _protected(mail: Mail) -> bytes | None:
 def _fresh(raw: bytes, outer: Fields) -> bytes:
     """A mail of our own that carries octets which are none."""
     own = tuple(field for field in outer if field[0] != "Subject")
-    return octets((*own, ("Subject", UNREADABLE_SUBJECT))) + attached(raw)
+    return write((*own, ("Subject", UNREADABLE_SUBJECT))) + attached(raw)
 
 
 _FRAME_START = f"""\

@@ -157,6 +157,7 @@ async def test_a_sender_that_nothing_proves_is_unverified(sender: str) -> None:
         b"From ops@bank.example Mon Jan  1 00:00:00 2026\n\n",
         b"",
         b"\xff\xfe\x00",
+        b"From: ops@bank.example\r\nX: " + b"y" * 1_100_000 + b"\r\n\r\n",
     ],
     ids=[
         "none",
@@ -169,6 +170,7 @@ async def test_a_sender_that_nothing_proves_is_unverified(sender: str) -> None:
         "mbox",
         "empty",
         "bytes",
+        "huge",
     ],
 )
 async def test_no_from_or_several_is_unverified_with_a_reason(raw: bytes) -> None:
@@ -200,7 +202,7 @@ async def test_phishing_words_change_no_decision(words: str, principal: str) -> 
         assert await _decide(_mail(sender, words, words), principal) == plain
 
 
-@settings(max_examples=200)
+@settings(max_examples=100, deadline=None)
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"), max_size=60), st.binary(max_size=300))
 def test_subject_and_body_never_reach_the_decision(subject: str, body: bytes) -> None:
     """Whatever is written below From, the domain found is the same."""
@@ -209,7 +211,7 @@ def test_subject_and_body_never_reach_the_decision(subject: str, body: bytes) ->
     assert sender_domain(raw) == "bank.example"
 
 
-@settings(max_examples=500)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200))
 def test_hostile_bytes_never_crash_the_reader(octets: bytes) -> None:
     """An exception here would send a hostile mail round eight attempts and into the dead."""
