@@ -8,6 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pytest
+
+from serving.errors import Refused
 from serving.queue import wire
 from serving.queue.client import Recipient, Submission
 from serving.queue.store import hops, intake, ledger
@@ -115,6 +118,14 @@ TO_DIGEST: Steps = (("authentication", "unverified", {}), ("triage", "digested",
 def held(id_: int, amount: int = 5) -> dict[str, Any]:
     """What payment's hop collects."""
     return {"postings": [Posting(WALLET, -amount), Posting(f"hold:{id_}", amount)], "currency": "EUR"}
+
+
+def refusal(store: Store, act: Callable[[], Any]) -> tuple[str, bool]:
+    """Why it was refused, and whether nothing at all was changed."""
+    before = store.dump()
+    with pytest.raises(Refused) as refused:
+        act()
+    return refused.value.reason, store.dump() == before
 
 
 class Raw:

@@ -1,0 +1,88 @@
+"""The store's file: who may open it, what a broker refuses to touch, and what a full disk leaves."""
+
+import re
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from serving.errors import ConfigurationError
+from serving.queue.store import commands
+from serving.queue.store.database import VERSION, lock_store, open_database
+
+SQL = Path(commands.__file__).parent
+
+
+class TestFile:
+    def test_nobody_else_may_read_it(self, tmp_path: Path) -> None:
+        """Ids, times and amounts are not sealed."""
+        open_database(tmp_path / "store").close()
+
+        assert (tmp_path / "store").stat().st_mode & 0o077 == 0
+
+    def test_a_newer_schema_is_left_alone(self, tmp_path: Path) -> None:
+        """An older release would not know what it destroys."""
+        connection = open_database(tmp_path / "store")
+        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+        connection.close()
+
+        with pytest.raises(ConfigurationError, match=f"schema {VERSION + 1}"):
+            open_database(tmp_path / "store")
+
+    @pytest.mark.parametrize("content", [b"no database" * 400, b"SQLite format 3\0" + b"\xff" * 4096])
+    def test_a_file_that_is_no_store_is_not_touched(self, tmp_path: Path, content: bytes) -> None:
+        """A wrong path must not cost somebody's file."""
+        (tmp_path / "store").write_bytes(content)
+
+        with pytest.raises(ConfigurationError, match="cannot be opened"):
+            open_database(tmp_path / "store")
+        assert (tmp_path / "store").read_bytes() == content
+
+    def test_a_store_has_one_broker(self, tmp_path: Path) -> None:
+        """Two would hand out the same lease twice."""
+        lock_store(tmp_path / "store")
+
+        with pytest.raises(ConfigurationError, match="another broker"):
+            lock_store(tmp_path / "store")
+
+    def test_no_statement_that_runs_all_the_time_scans_a_table(self, tmp_path: Path) -> None:
+        """With a million notifications behind it the queue must be as quick as on its first day."""
+        connection = open_database(tmp_path / "store")
+        scans: dict[str, str] = {}
+        for path in sorted((SQL / "sql").glob("*.sql")):
+            names = dict.fromkeys(re.findall(r":(\w+)", path.read_text()))
+            plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {path.read_text()}", names)]
+            scans.update((path.stem, step) for step in plan if step.startswith("SCAN"))
+
+        assert scans.keys() == {"accounts", "chain_head", "depths", "owners", "release_expired", "transfers"}
+        assert "notification_leased" in scans["release_expired"]
+        assert "notification_leased" in scans["owners"]
+
+
+def test_a_commit_that_meets_a_full_disk_keeps_what_was_accepted(tmp_path: Path) -> None:
+    """RLIMIT_FSIZE stands in for the disk: the write fails in the middle of a transaction."""
+    script = """
+import resource, sys
+from pathlib import Path
+from tests.integration.peers import Store
+store = Store(Path(sys.argv[1]))
+store.accept()
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, resource.RLIM_INFINITY))
+try:
+    for _ in range(2000):
+        store.accept()
+except Exception as error:
+    print(type(error).__name__)
+"""
+    answer = subprocess.run(
+        [sys.executable, "-c", script, str(tmp_path / "store")], capture_output=True, text=True, timeout=60
+    )
+    connection = open_database(tmp_path / "store")
+    (count,) = connection.execute("SELECT count(*) FROM notification").fetchone()
+    (check,) = connection.execute("PRAGMA integrity_check").fetchone()
+
+    assert answer.stdout.strip() == sqlite3.OperationalError.__name__
+    assert count >= 1
+    assert check == "ok"

@@ -1,0 +1,156 @@
+"""What waits: digests and their parents, mail without money or key, and what wakes it."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.queue.store import commands, directory, hops, intake
+from serving.queue.store.hops import LeaseName
+from tests.integration.peers import LOOKUP, OWNER, TO_DIGEST, TO_ENCRYPTION, TO_PAYMENT, WALLET, Store, refusal
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[Store]:
+    store = Store(tmp_path / "store")
+    yield store
+    store.connection.close()
+
+
+class TestDigest:
+    def bundle(self, store: Store, *parents: int, lookup: bytes = LOOKUP) -> int:
+        ids = store.do(lambda t: intake.bundle(t, lookup, b"address", b"digest", parents))
+        return ids.notifications[0]
+
+    def deferred(self, store: Store, count: int) -> list[int]:
+        ids = store.accept(recipients=count).notifications
+        for _ in ids:
+            store.walk(*TO_DIGEST)
+        return list(ids)
+
+    def test_parents_are_in_one_digest_and_end_with_it(self, store: Store) -> None:
+        """A mail that was put off is delivered exactly when its digest is."""
+        parents = self.deferred(store, 3)
+        via = self.bundle(store, *parents)
+        claimable = store.claim("digest", 9)
+        free = {"envelope": b"e", "facts": {"envelope": {"form": "sealed"}}}
+        store.walk(("encryption", "enclosed_free", free), ("delivery", "sent", {}))
+        before = {store.row(id_)["state"] for id_ in parents}
+        store.walk(("settlement", "unbilled", {}))
+
+        assert claimable == []
+        assert before == {"deferred"}
+        assert {store.row(id_)["state"] for id_ in (*parents, via)} == {"delivered"}
+        assert {store.row(id_)["via"] for id_ in parents} == {via}
+        assert all(store.kinds(id_)[-2:] == ["bundled", "delivered"] for id_ in parents)
+
+    def test_a_dead_digest_takes_its_parents_along(self, store: Store) -> None:
+        """They must not wait for something that will never come."""
+        parents = self.deferred(store, 2)
+        self.bundle(store, *parents)
+        name = store.lease("encryption")
+        store.do(lambda t: hops.dead(t, name, "why"))
+
+        assert {store.row(id_)["state"] for id_ in parents} == {"dead"}
+
+    @pytest.mark.parametrize("fault", ["bundled", "twice", "none", "early", "ended", "other_recipient", "other_stage"])
+    def test_what_cannot_be_bundled_changes_nothing(self, store: Store, fault: str) -> None:
+        """A parent in two digests would be delivered twice, one in none never."""
+        good, bad = self.deferred(store, 2)
+        parents, lookup = [good, bad], LOOKUP
+        if fault == "bundled":
+            self.bundle(store, bad)
+        elif fault == "twice":
+            parents = [good, good]
+        elif fault == "none":
+            parents = []
+        elif fault == "early":
+            store.connection.execute("UPDATE notification SET available_at = available_at + 9 WHERE id = ?", (bad,))
+        elif fault == "ended":
+            names = [LeaseName(each.row["id"], each.row["fence"], OWNER) for each in store.claim("digest", 2)]
+            store.do(lambda t: hops.dead(t, next(name for name in names if name.id == bad), "why"))
+        elif fault == "other_recipient":
+            lookup = b"x" * 32
+        else:
+            parents = [good, store.accept().notifications[0]]
+
+        assert refusal(store, lambda: self.bundle(store, *parents, lookup=lookup)) == ("not_bundleable", True)
+
+    def test_bundling_voids_leases_of_the_parents(self, store: Store) -> None:
+        """Whoever else holds one must not end it on its own."""
+        self.deferred(store, 1)
+        name = store.lease("digest")
+        self.bundle(store, name.id)
+
+        assert refusal(store, lambda: store.complete(name, "bundled", until=1.0)) == ("lease_lost", True)
+
+    def test_only_due_mail_of_the_recipient_is_listed_and_the_callers_own(self, store: Store) -> None:
+        """What the digest's writer works from."""
+        first, second, bundled = self.deferred(store, 3)
+        store.accept(recipients=1)
+        store.walk(("authentication", "unverified", {}), ("triage", "digested", {"until": store.now + 99}))
+        self.bundle(store, bundled)
+        rows = store.do(lambda t: directory.digest_due(t, LOOKUP.hex(), str(first)))
+
+        assert [row["id"] for row in rows] == [str(first), str(second)]
+
+
+class TestWaking:
+    def test_a_payment_wakes_the_payers_mail_and_a_key_the_recipients(self, store: Store) -> None:
+        """Each wakes what waits for it and nothing else."""
+        ids = store.accept(recipients=2).notifications
+        (other,) = store.accept(lookup=b"x" * 32).notifications
+        store.walk(*TO_PAYMENT, ("payment", "unfunded", {"until": store.now + 99}))
+        store.walk(*TO_ENCRYPTION, ("encryption", "key_missing", {}))
+        store.walk(*TO_PAYMENT, ("payment", "unfunded", {"until": store.now + 99}))
+        transfer = {
+            "key": "t",
+            "currency": "EUR",
+            "postings": [{"account": WALLET, "amount": 9}, {"account": "clearing:x", "amount": -9}],
+        }
+        store.do(lambda t: commands.open_intent(t, "k", "top_up", None, {}))
+        store.do(lambda t: commands.close_intent(t, "k", "done", {}, transfer, LOOKUP.hex()))
+        after_payment = [store.row(id_)["state"] for id_ in (*ids, other)]
+        store.do(lambda t: commands.enroll_recipient(t, LOOKUP.hex(), "00", "00", {}, {}))
+        after_key = [store.row(id_)["state"] for id_ in (*ids, other)]
+
+        assert after_payment == ["queued", "parked", "parked"]
+        assert after_key == ["queued", "queued", "parked"]
+
+    def test_an_intent_is_closed_once(self, store: Store) -> None:
+        """A provider's answer that comes twice must not be booked twice."""
+        transfer = {
+            "key": "t",
+            "currency": "EUR",
+            "postings": [{"account": WALLET, "amount": 9}, {"account": "clearing:x", "amount": -9}],
+        }
+        answers = [store.do(lambda t: commands.open_intent(t, "k", "top_up", None, {}))["state"]]
+        for state in ("done", "refused"):
+            answers.append(
+                store.do(partial(commands.close_intent, key="k", state=state, outcome={}, transfer=transfer))["state"]
+            )
+        answers.append(store.do(lambda t: commands.open_intent(t, "k", "top_up", None, {}))["state"])
+
+        assert answers == ["opened", "done", "done", "done"]
+        assert store.balance(WALLET) == 9
+
+    @pytest.mark.parametrize("amount", [1.5, "9", True, None])
+    def test_an_amount_is_a_whole_number(self, store: Store, amount: Any) -> None:
+        """Cut to an integer it would still balance, and be wrong."""
+        postings = [{"account": WALLET, "amount": amount}, {"account": "clearing:x", "amount": amount}]
+        store.do(lambda t: commands.open_intent(t, "k", "top_up", None, {}))
+        transfer = {"key": "t", "currency": "EUR", "postings": postings}
+
+        assert refusal(store, lambda: store.do(lambda t: commands.close_intent(t, "k", "done", {}, transfer))) == (
+            "malformed",
+            True,
+        )
+
+    def test_nobody_enrols_under_the_digests_name(self, store: Store) -> None:
+        """Mail of the empty principal is trusted to be a digest of ours."""
+        assert refusal(store, lambda: store.do(lambda t: commands.enroll_principal(t, "", "n", "h", [], {}))) == (
+            "malformed",
+            True,
+        )
