@@ -1,7 +1,7 @@
 """One spelling for addresses and domains, whatever the mail program wrote."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.addresses import canonical_address, canonical_domain, domain_of, is_within, parents
@@ -53,6 +53,7 @@ def test_parents_stop_before_the_top_level() -> None:
     assert parents("a.b.example") == ("a.b.example", "b.example")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_any_text_has_a_canonical_address_and_it_is_stable(text: str) -> None:
     """Addresses come from hostile mail; looking one up never raises."""

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pysequoia import Cert, Tsk
 from pysequoia.packet import PacketPile, Tag
@@ -59,6 +59,7 @@ def test_a_usable_certificate_is_found_under_every_spelling_of_the_address(addre
     assert isinstance(read_certificate(CERTIFICATE.encode(), address, NOW), Cert)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_hostile_certificates_are_unreadable_and_nothing_worse(octets: bytes) -> None:
     """Anybody can upload anything as a key."""

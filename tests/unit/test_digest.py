@@ -5,7 +5,7 @@ from email import message_from_bytes, policy
 from email.message import EmailMessage
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.digest.letter import LONGEST_TEXT, Entry, read_entry, write_letter
@@ -121,6 +121,7 @@ def test_a_mail_that_cannot_be_read_is_listed_all_the_same(raw: bytes) -> None:
     assert "97 %" in html
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.text(max_size=100))
 def test_any_mails_make_a_digest_that_smtp_carries(octets: bytes, text: str) -> None:
     """What is in the digest was accepted; it has no other way out."""

@@ -26,6 +26,7 @@ OTHER = UnsealingKey(b"\x22" * 32)
 LOOKUP = LookupKey(b"\x33" * 32)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=4096))
 def test_whatever_is_sealed_unseals_to_the_same_octets(plaintext: bytes) -> None:
     """A body that changes at rest is a lost mail."""
@@ -35,7 +36,7 @@ def test_whatever_is_sealed_unseals_to_the_same_octets(plaintext: bytes) -> None
     assert len(sealed) == len(plaintext) + OVERHEAD
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.binary(min_size=1, max_size=200), st.data())
 def test_one_altered_bit_anywhere_never_opens(plaintext: bytes, data: st.DataObject) -> None:
     """Ciphertext that opens after tampering lets the store's keeper write mail."""
@@ -47,6 +48,7 @@ def test_one_altered_bit_anywhere_never_opens(plaintext: bytes, data: st.DataObj
         UNSEALING.unseal(bytes(sealed))
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=100), st.integers(0, 150))
 def test_a_blob_cut_short_never_opens(plaintext: bytes, keep: int) -> None:
     """A torn write must be noticed, not read as a shorter mail."""
@@ -87,6 +89,7 @@ def test_unicode_and_punycode_domains_look_up_the_same_row() -> None:
     assert LOOKUP.address("ann@bücher.example") == LOOKUP.address("ann@xn--bcher-kva.example")
 
 
+@settings(deadline=None)
 @given(st.text(max_size=80))
 def test_a_counter_and_an_address_never_share_a_digest(text: str) -> None:
     """Shared digests would let a history row be read as a recipient's."""

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.pipeline import Delayed, Digested, Discarded
@@ -96,6 +96,7 @@ async def test_without_a_wish_that_makes_sense_mail_is_digested_daily(wishes: Ma
     assert await _decide(Broker(wishes), VERIFIED) == Digested(12 * 86_400.0, "the recipient's digest")
 
 
+@settings(deadline=None)
 @given(st.floats(0, 4e9), st.integers(60, 30 * 86_400))
 async def test_a_digest_is_due_at_the_next_multiple_of_its_period(now: float, period: int) -> None:
     """All mail of one period must fall due together, or a recipient gets a digest a mail."""
@@ -138,6 +139,7 @@ async def test_the_load_is_asked_for_once_in_a_while_only() -> None:
     assert 1 < broker.depths_asked <= 3
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from(["not_urgent", "digest_every", "delay"]),
