@@ -41,11 +41,3 @@ class Temporary(ClarionError):
 
 class Unsealable(ClarionError):
     """A sealed blob does not open: wrong key, or it was altered."""
-
-
-class ProviderUnknown(ClarionError):
-    """A provider call ended without an answer: the outcome is unknown; ask under the same key, never pay again."""
-
-
-class ProviderRefused(ClarionError):
-    """The payment provider said no; nothing moved."""

@@ -20,6 +20,8 @@ class Settings(BaseSettings):
     smtp_port: int = 2525
     mail_from: str = "clarion@clarion.invalid"
     delivery_expiry: float = 5 * 86_400.0
+    first_retry: float = 60.0
+    longest_retry: float = 3600.0
 
     provider_url: str = "http://127.0.0.1:4242"
     currency: str = "EUR"

@@ -3,6 +3,7 @@
 Keys are handed out here and nowhere else: payment, triage and settlement get none.
 """
 
+import asyncio
 import random
 import time
 from collections.abc import Callable
@@ -143,13 +144,20 @@ def _payment(parts: Parts) -> Wired:
 def _delivery(parts: Parts) -> Wired:
     from serving.addresses import domain_of
     from serving.delivery.connections import Destination
+    from serving.delivery.schedule import Schedule
     from serving.delivery.stage import Delivery
 
     settings = parts.settings
     hostname = domain_of(settings.mail_from) or "clarion.invalid"
     destination = Destination(settings.smtp_host, settings.smtp_port, hostname)
     key = load_unsealing(settings.keys, "delivery")
-    delivery = Delivery(key, destination, expiry=settings.delivery_expiry, random=random.Random())  # noqa: S311
+    delivery = Delivery(
+        key,
+        destination,
+        expiry=settings.delivery_expiry,
+        random=random.Random(),  # noqa: S311 - jitter needs no secrecy
+        schedule=Schedule(first=settings.first_retry, cap=settings.longest_retry),
+    )
     parts.resources.push_async_callback(delivery.close)
     return Wired(delivery.handle)
 
@@ -157,8 +165,11 @@ def _delivery(parts: Parts) -> Wired:
 def _settlement(parts: Parts) -> Wired:
     from serving.payment.release import Release
     from serving.payment.sandbox_client import SandboxClient
+    from serving.payment.topup import keep_resuming
     from serving.settlement import Settlement
 
     provider = SandboxClient(parts.settings.provider_url)
     parts.resources.push_async_callback(provider.close)
+    resuming = asyncio.create_task(keep_resuming(parts.client, provider))
+    parts.resources.callback(resuming.cancel)
     return Wired(Settlement(Release(parts.client, provider)).handle)

@@ -2,7 +2,7 @@
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from email.parser import BytesHeaderParser
 from pathlib import Path
@@ -45,15 +45,18 @@ def received(maildir: Path) -> Counter[str]:
     return arrived
 
 
-def money(log: Path, arrived: Mapping[str, int]) -> Money:
-    """Charges and releases as the provider committed them. A notification released more than once, or a top-up charged
-    more than once, is charged double."""
+def money(log: Path, arrived: Mapping[str, int], paid: Collection[str]) -> Money:
+    """Charges and releases as the provider committed them; `paid` are the keys under which recipients paid.
+
+    Charged double is: a notification whose money was released more than once, under whatever key, and a charge that no
+    recipient made.
+    """
     operations = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
     releases = Counter(_notification(each["key"]) for each in operations if each["verb"] == "release")
     charges = Counter(each["key"] for each in operations if each["verb"] == "charge")
     twice = sum(count - 1 for count in (*releases.values(), *charges.values()))
     return Money(
-        double_charged=twice,
+        double_charged=twice + sum(1 for key in charges if key not in paid),
         charged_undelivered=sum(1 for id_ in releases if not arrived.get(id_)),
         delivered_paid=sum(1 for id_ in releases if arrived.get(id_)),
         charged=sum(each["amount"] for each in operations if each["verb"] == "charge"),
@@ -91,6 +94,6 @@ def found_in(answer: Mapping[str, Any]) -> Found:
 
 
 def _notification(key: str) -> str:
-    """The public id in a release's key, `<decimal id>:capture`."""
-    id_, _, verb = key.partition(":")
-    return format_id(int(id_)) if id_.isdecimal() and verb == "capture" else key
+    """The public id of the notification that a release's key begins with; a key that names none stands for itself."""
+    id_ = key.partition(":")[0]
+    return format_id(int(id_)) if id_.isdecimal() else key

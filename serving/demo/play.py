@@ -53,6 +53,7 @@ class Running:
     provider: SandboxClient
     registrar: Registrar
     view: View
+    paid: set[str]
 
 
 async def play(script: Script, settings: Settings, artefact: Path, view: View) -> dict[str, Any]:
@@ -97,7 +98,7 @@ async def _start(settings: Settings, artefact: Path, view: View, resources: Asyn
     provider = await resources.enter_async_context(SandboxClient(settings.provider_url))
     registrar = Registrar(client, load_sealing(settings.keys, "content"), load_lookup(settings.keys))
     await supervisor.ready(READY_WITHIN)
-    return Running(settings, supervisor, client, provider, registrar, view)
+    return Running(settings, supervisor, client, provider, registrar, view, set())
 
 
 async def _enrol(running: Running, cast: Cast) -> dict[str, str]:
@@ -130,6 +131,7 @@ def _keep_secret(path: Path, secret: str) -> None:
 
 async def _pay(running: Running, lookup: bytes, amount: int, key: str) -> None:
     """A recipient pays by phone. An answer that is lost is asked for under the same key."""
+    running.paid.add(key)
     for _ in range(60):
         with suppress(BrokerUnavailable):
             answer = await top_up(
@@ -218,7 +220,7 @@ async def _kill_at_random(supervisor: Supervisor, chance: random.Random) -> None
 async def _judge(running: Running, senders: Senders, script: Script, seconds: float) -> dict[str, Any]:
     found = await senders.find_all()
     arrived = await asyncio.to_thread(audit.received, running.settings.maildir)
-    money = audit.money(running.settings.provider_log, arrived)
+    money = audit.money(running.settings.provider_log, arrived, running.paid)
     return {
         "messages": len(script.mails),
         "accepted": len(senders.receipts.accepted),
@@ -237,6 +239,13 @@ async def _judge(running: Running, senders: Senders, script: Script, seconds: fl
 
 
 def demo_settings(home: Path) -> Settings:
-    """Settings for one demo: its own home, free ports, a digest that is due another day."""
+    """Settings for one demo: its own home, free ports, and retries that a person can wait for."""
     smtp, provider, http = (free_port() for _ in range(3))
-    return Settings(home=home, http_port=http, smtp_port=smtp, provider_url=f"http://127.0.0.1:{provider}")
+    return Settings(
+        home=home,
+        http_port=http,
+        smtp_port=smtp,
+        provider_url=f"http://127.0.0.1:{provider}",
+        first_retry=0.5,
+        longest_retry=5.0,
+    )

@@ -1,7 +1,10 @@
 """Money from outside into a recipient's wallet."""
 
-from typing import Any
+import asyncio
+from contextlib import suppress
+from typing import Any, NoReturn
 
+from serving.errors import BrokerUnavailable
 from serving.payment.exchange import Ledger, Transfer, close, exchange
 from serving.payment.provider import LARGEST_AMOUNT, Answer, Declined, Order, Provider, Verb, payer_reference
 
@@ -37,6 +40,14 @@ async def resume(ledger: Ledger, provider: Provider) -> list[Answer]:
     """
     intents = await ledger.query("intents", state="open")
     return [await _resume(ledger, provider, intent) for intent in intents if intent["verb"] == Verb.CHARGE]
+
+
+async def keep_resuming(ledger: Ledger, provider: Provider, *, every: float = 30.0) -> NoReturn:
+    """`resume` every so many seconds, until cancelled; a broker that is away is waited for."""
+    while True:
+        with suppress(BrokerUnavailable):
+            await resume(ledger, provider)
+        await asyncio.sleep(every)
 
 
 async def _resume(ledger: Ledger, provider: Provider, intent: dict[str, Any]) -> Answer:
