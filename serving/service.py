@@ -17,6 +17,7 @@ from pydantic import BaseModel
 
 from serving.addresses import domain_of
 from serving.errors import BrokerUnavailable, ClarionError
+from serving.gateway import metrics
 from serving.gateway.api import Api, Keys
 from serving.gateway.app import application
 from serving.gateway.guard import QuestionGuard
@@ -47,8 +48,9 @@ def options(name: str) -> dict[str, Any]:
         "traffic": {"timeout": TIMEOUT},
         # BentoML's client closes its session after 100 requests, those in flight too; only the service can tell it.
         "runner_connection": {"max_requests": 10**9, "max_age": 86_400.0},
-        # Its access log and its metrics keep every path; ours are by route, and paths hold ids.
-        "logging": {"access": {"enabled": False, "skip_paths": ["/"]}},
+        # Its access log and its metrics keep every path, and paths hold ids; ours are by route.
+        "logging": {"access": {"enabled": False}},
+        "metrics": {"enabled": name != "gateway"},
     }
 
 
@@ -175,6 +177,7 @@ _public = application()
 
 @bentoml.service(**options("gateway"))
 @bentoml.asgi_app(_public, path="/v1")
+@bentoml.asgi_app(metrics.page(), path="/", name="metrics")
 class Gateway:
     """Takes mail in, tells where it is, and holds no key that opens anything."""
 

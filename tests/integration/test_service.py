@@ -1,0 +1,220 @@
+"""The whole service as `make serve` runs it: BentoML, broker, provider and receiver, each in processes of its own."""
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from serving import programs
+from serving.enrolment import Registrar
+from serving.queue.client import Client
+from serving.sealing import load_lookup, load_sealing
+from serving.settings import Settings
+from serving.startup import prepare
+from serving.supervisor import Supervisor
+from tests.integration.tiny import make_artefact
+
+pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
+
+ALARM = {"from": "ops@example.org", "to": "ada@example.net", "subject": "Disk full", "text": "urgent: db1 is full"}
+SECRET = "canary-5f1c2f0e7d"
+MEGABYTE = 1 << 20
+
+
+@dataclass
+class Service:
+    """A running service and a sender with a key."""
+
+    settings: Settings
+    supervisor: Supervisor
+    http: httpx.AsyncClient
+
+    async def notify(self, **changes: Any) -> list[str]:
+        """The ids; asks again under the same key until accepted, as a sender should."""
+        key = {"Idempotency-Key": os.urandom(8).hex()}
+        while True:
+            try:
+                response = await self.http.post("/v1/notify", json=ALARM | changes, headers=key)
+            except httpx.TransportError:
+                await asyncio.sleep(0.2)
+                continue
+            if response.status_code == 202:
+                return [item["id"] for item in response.json()["notifications"]]
+            assert response.status_code == 503, response.text
+            await asyncio.sleep(0.2)
+
+    async def ends(self, notification: str, seconds: float = 60.0) -> dict[str, Any]:
+        """The notification once it has ended."""
+        return await eventually(lambda: self._ended(notification), seconds)
+
+    async def _ended(self, notification: str) -> dict[str, Any] | None:
+        try:
+            body = (await self.http.get(f"/v1/notifications/{notification}")).json()
+        except (httpx.TransportError, json.JSONDecodeError):
+            return None
+        ended: dict[str, Any] | None = body if body.get("state") in ("delivered", "dead", "discarded") else None
+        return ended
+
+    def mails(self) -> int:
+        return len(list((self.settings.maildir / "new").glob("*")))
+
+    def logs(self) -> str:
+        return "".join(path.read_text(errors="replace") for path in (self.settings.home / "log").glob("*.log"))
+
+
+async def eventually(ask: Callable[[], Awaitable[dict[str, Any] | None]], seconds: float = 60.0) -> dict[str, Any]:
+    deadline = time.monotonic() + seconds
+    while (found := await ask()) is None:
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.1)
+    return found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
+    home = tmp_path_factory.mktemp("home")
+    http, smtp, provider = (free_port() for _ in range(3))
+    settings = Settings(
+        home=home,
+        artefact=make_artefact(home / "artefact"),
+        http_port=http,
+        smtp_port=smtp,
+        provider_url=f"http://127.0.0.1:{provider}",
+    )
+    artefact = await prepare(settings)
+    chosen = [programs.broker(settings), programs.sandbox(settings), programs.receiver(settings)]
+    async with Supervisor([*chosen, programs.gateway(settings, artefact)], home) as supervisor:
+        await supervisor.ready(180)
+        key = await enrol(settings)
+        headers = {"Authorization": f"Bearer {key}"}
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{http}", headers=headers, timeout=30) as client:
+            yield Service(settings, supervisor, client)
+
+
+async def enrol(settings: Settings) -> str:
+    client = await Client.connect(settings.socket)
+    registrar = Registrar(client, load_sealing(settings.keys, "content"), load_lookup(settings.keys))
+    for name in ("ada", "bob"):
+        await registrar.recipient(f"{name}@example.net", None, {"not_urgent": "delay"}, {"open": True, "pays": False})
+    key = await registrar.principal("p1", "Ops", ["example.org"], {})
+    await client.close()
+    return key
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+async def test_an_urgent_mail_goes_all_the_way_to_each_recipient(service: Service) -> None:
+    """The sentence of the design, by the front door."""
+    before = service.mails()
+    ids = await service.notify(to=["ada@example.net", "bob@example.net"])
+    ends = [await service.ends(each) for each in ids]
+
+    assert [end["state"] for end in ends] == ["delivered", "delivered"]
+    assert [event["kind"] for event in ends[0]["history"]] == [
+        "accepted", "authenticated", "urgent", "enclosed", "waived", "sending", "sent", "unbilled",
+    ]  # fmt: skip
+    assert service.mails() == before + 2
+
+
+async def test_what_is_not_urgent_waits_as_the_recipient_wishes(service: Service) -> None:
+    """Otherwise everything is an alarm, and nothing is."""
+    (waiting,) = await service.notify(subject="Newsletter", text="spring is here")
+
+    async def deferred() -> dict[str, Any] | None:
+        body: dict[str, Any] = (await service.http.get(f"/v1/notifications/{waiting}")).json()
+        return body if body["state"] == "deferred" else None
+
+    body = await eventually(deferred)
+    assert [event["kind"] for event in body["history"]][-2:] == ["not_urgent", "delayed"]
+
+
+async def test_the_same_request_twice_is_one_notification(service: Service) -> None:
+    """A lost answer must not become a second mail."""
+    key = {"Idempotency-Key": "twice"}
+    first = await service.http.post("/v1/notify", json=ALARM, headers=key)
+    again = await service.http.post("/v1/notify", json=ALARM, headers=key)
+    other = await service.http.post("/v1/notify", json=ALARM | {"text": "urgent: db2"}, headers=key)
+
+    assert first.json() == again.json()
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert (other.status_code, other.json()["error"]) == (422, "key_conflict")
+
+
+@pytest.mark.parametrize("path", ["/classify", "/v1/classify"])
+async def test_classify_answers_for_one_mail_and_for_many(service: Service, path: str) -> None:
+    """The model can be asked without sending anything, at BentoML's own address and beside the API."""
+    question = ALARM | {"recipient": "ada@example.net"}
+    one = await service.http.post(path, json=question)
+    many = await service.http.post(path, json=[question, question | {"subject": "Hello", "text": "spring"}])
+
+    assert [each["label"] for each in one.json()["predictions"]] == ["urgent"]
+    assert [each["label"] for each in many.json()["predictions"]] == ["urgent", "not_urgent"]
+    assert many.json()["predictions"][0]["model_version"] == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "status"),
+    [
+        ("/v1/notify", b"{", 400),
+        ("/v1/notify", b"\xff\xfe", 400),
+        ("/v1/notify", json.dumps(ALARM | {"to": []}).encode(), 422),
+        ("/v1/notify", json.dumps(ALARM | {"to": "nobody"}).encode(), 422),
+        ("/v1/notify", json.dumps(ALARM | {"text": "x" * 30 * MEGABYTE}).encode(), 413),
+        ("/classify", b"{", 400),
+        ("/classify", json.dumps(ALARM | {"unknown": SECRET}).encode(), 422),
+        ("/classify", json.dumps(ALARM | {"recipient": SECRET}).encode(), 422),
+        ("/classify", b'"' + b"x" * 30 * MEGABYTE + b'"', 413),
+        ("/v1/nothing", b"{}", 404),
+    ],
+)
+async def test_bad_input_is_told_what_is_wrong_and_nothing_is_accepted(
+    service: Service, path: str, content: bytes, status: int
+) -> None:
+    """Each a clear error; nothing crashed, nothing accepted, nothing of it in a log."""
+    before = service.supervisor.processes()
+    client = await Client.connect(service.settings.socket)
+    depths = await client.query("depths")
+    response = await service.http.post(path, content=content, headers={"Content-Type": "application/json"})
+
+    assert response.status_code == status
+    assert "error" in response.text
+    assert sum(row["count"] for row in await client.query("depths")) == sum(row["count"] for row in depths)
+    assert service.supervisor.processes() == before
+    assert SECRET not in service.logs()
+    await client.close()
+
+
+async def test_requests_and_outcomes_are_on_one_metrics_page(service: Service) -> None:
+    """Who runs it must see each stage without knowing where its processes are."""
+    page = (await service.http.get("/metrics")).text
+
+    assert 'clarion_outcomes_total{outcome="urgent",stage="classification"}' in page
+    assert 'clarion_requests_total{method="POST",route="/notify",status="202"}' in page
+    assert "/v1/notifications/" not in page
+
+
+@pytest.mark.parametrize("victim", ["gateway/Classification", "broker", "provider", "gateway"])
+async def test_whatever_is_killed_comes_back_and_nothing_is_lost(service: Service, victim: str) -> None:
+    """kill -9 at any moment: accepted mail arrives, and the service goes on by itself."""
+    mails = service.mails()
+    first = [id_ for _ in range(5) for id_ in await service.notify()]
+    os.kill(service.supervisor.processes()[victim], signal.SIGKILL)
+    second = [id_ for _ in range(5) for id_ in await service.notify()]
+    ends = [await service.ends(id_, seconds=120) for id_ in first + second]
+    await service.supervisor.ready(120)
+
+    assert {end["state"] for end in ends} == {"delivered"}
+    assert service.mails() >= mails + 10
