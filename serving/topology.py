@@ -21,6 +21,7 @@ from serving.queue.topology import Body, Edge, Place, Topology
 _BODIES: dict[Stage, Body] = {Stage.PAYMENT: "none", Stage.SETTLEMENT: "none", Stage.DELIVERY: "envelope"}
 _REQUIRES = {Stage.PAYMENT: ("envelope",), Stage.DELIVERY: ("envelope", "payment")}
 _ACCOUNTS = {Stage.PAYMENT: ("wallet:", "hold:"), Stage.SETTLEMENT: ("wallet:", "hold:", "revenue")}
+_ANALYSES = frozenset({Stage.AUTHENTICATION, Stage.CLASSIFICATION, Stage.REANALYSIS})
 _PRIORITY: dict[type[Outcome], bool] = {Urgent: True, FailedOpen: True, NotUrgent: False, Unverified: False}
 
 
@@ -32,6 +33,7 @@ def topology() -> Topology:
             {kind(outcome): _edge(outcome, to) for outcome, to in edges.items()},
             _REQUIRES.get(stage, ()),
             _ACCOUNTS.get(stage, ()),
+            stage in _ANALYSES,
         )
         for stage, edges in TABLE.items()
     }

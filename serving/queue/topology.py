@@ -26,12 +26,17 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """One stage: what body its leases carry, its edges, what a row must have to enter, what accounts it may post to."""
+    """One stage: what body its leases carry, its edges, what a row must have to enter, what accounts it may post to.
+
+    `analyses` is true up to the stage that reads the history: a message's own arrival grows the history once all its
+    notifications have passed these, so that none sees another of the same message.
+    """
 
     body: Body
     edges: Mapping[str, Edge]
     requires: tuple[str, ...] = ()
     accounts: tuple[str, ...] = ()
+    analyses: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,4 +76,4 @@ def _place(tree: Mapping[str, object]) -> Place:
     edges = {name: Edge(**edge) for name, edge in fields.pop("edges").items()}  # type: ignore[attr-defined]
     body = fields["body"]
     requires, accounts = fields["requires"], fields["accounts"]
-    return Place(body, edges, tuple(requires), tuple(accounts))  # type: ignore[arg-type]
+    return Place(body, edges, tuple(requires), tuple(accounts), bool(fields["analyses"]))  # type: ignore[arg-type]

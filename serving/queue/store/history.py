@@ -35,13 +35,27 @@ def keys(octets: bytes) -> bytes:
     return octets
 
 
-def grow_once(transaction: Transaction, notification: int, kind: str, increments: Iterable[Increment]) -> bool:
-    """Add the increments unless this kind was counted for this notification before; whether it was added."""
-    if transaction.run("insert_counted", id=notification, kind=kind).rowcount == 0:
+def observe_once(transaction: Transaction, notification: int, message: int, increments: Iterable[Increment]) -> bool:
+    """Keep what the arrival adds until `ripen`, unless that was done for this notification before; whether it was."""
+    if not _count(transaction, notification, "seen"):
         return False
-    for increment in increments:
-        transaction.run("grow_counter", key=increment.key, count=increment.count, at=increment.at, link=increment.link)
+    for each in increments:
+        transaction.run("insert_growth", message=message, key=each.key, count=each.count, at=each.at, link=each.link)
     return True
+
+
+def ripen(transaction: Transaction, message: int) -> None:
+    """Add what a message's arrival adds, once none of its notifications is still being analysed.
+
+    Then no notification's features hold its own message's arrival at another recipient, whatever the order.
+    """
+    stages = (name for name, place in transaction.topology.places.items() if place.analyses)
+    if any(transaction.one("message_waits", message=message, stage=stage) is not None for stage in stages):
+        return
+    grown = [Increment(*row) for row in transaction.all("growth", message=message)]
+    if grown:
+        _grow(transaction, grown)
+        transaction.run("delete_growth", message=message)
 
 
 def react(transaction: Transaction, notification: int, at: float) -> bool:
@@ -53,4 +67,15 @@ def react(transaction: Transaction, notification: int, at: float) -> bool:
     if not keys:
         return False
     increments = [Increment(keys[i : i + KEY], 1, at, 0) for i in range(0, len(keys), KEY)]
-    return grow_once(transaction, notification, "acted", increments)
+    fresh = _count(transaction, notification, "acted")
+    _grow(transaction, increments if fresh else ())
+    return fresh
+
+
+def _count(transaction: Transaction, notification: int, kind: str) -> bool:
+    return transaction.run("insert_counted", id=notification, kind=kind).rowcount == 1
+
+
+def _grow(transaction: Transaction, increments: Iterable[Increment]) -> None:
+    for each in increments:
+        transaction.run("grow_counter", key=each.key, count=each.count, at=each.at, link=each.link)

@@ -78,7 +78,7 @@ def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: P
         raise Refused("incomplete", "what is deferred needs a time")
     facts = merged(row["facts"], pending.facts)
     _post(transaction, name.id, stage, outcome, place, pending)
-    if pending.seen and history.grow_once(transaction, name.id, "seen", pending.seen):
+    if pending.seen and history.observe_once(transaction, name.id, row["message"], pending.seen):
         row = {**row, "reaction": pending.reaction}
     if pending.envelope is not None:
         transaction.run("insert_envelope", id=name.id, body=pending.envelope)
@@ -86,6 +86,8 @@ def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: P
         _require(transaction, name.id, transaction.topology.places[edge.to], json.loads(facts))
     _move(transaction, row, edge, facts, until)
     transaction.event(name.id, stage, outcome, edge.to, pending.facts)
+    if place.analyses:
+        history.ripen(transaction, row["message"])
     if edge.kind == "end":
         _end(transaction, name.id, edge.to)
 
@@ -117,6 +119,8 @@ def dead(transaction: Transaction, name: LeaseName, cause: str) -> None:
         ledger.transfer(transaction, f"{name.id}:returned", back, held["currency"], name.id)
     _move(transaction, row, Edge("end", "dead"), row["facts"], None)
     transaction.event(name.id, row["stage"], "died", "dead", {"cause": cause})
+    if transaction.topology.places[row["stage"]].analyses:
+        history.ripen(transaction, row["message"])
     _end(transaction, name.id, "dead")
 
 

@@ -34,7 +34,7 @@ CREATE INDEX notification_ready ON notification (stage, priority, available_at)
 CREATE INDEX notification_leased ON notification (owner, stage, lease_until) WHERE state = 'leased';
 CREATE INDEX notification_waiting ON notification (recipient, stage) WHERE stage IS NOT NULL;
 CREATE INDEX notification_via ON notification (via) WHERE via IS NOT NULL;
-CREATE INDEX notification_message ON notification (message, ordinal);
+CREATE INDEX notification_message ON notification (message, stage);
 CREATE INDEX notification_depth ON notification (stage, state, available_at);
 
 CREATE TABLE envelope (
@@ -93,6 +93,16 @@ CREATE TABLE counter (
     last  REAL    NOT NULL,
     link  INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE growth (
+    message INTEGER NOT NULL REFERENCES message (id),
+    key     BLOB    NOT NULL,
+    count   INTEGER NOT NULL,
+    at      REAL    NOT NULL,
+    link    INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX growth_message ON growth (message);
 
 CREATE TABLE counted (
     notification INTEGER NOT NULL,

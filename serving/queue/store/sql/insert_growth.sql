@@ -1,0 +1,1 @@
+INSERT INTO growth (message, key, count, at, link) VALUES (:message, :key, :count, :at, :link)

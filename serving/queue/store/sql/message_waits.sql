@@ -1,0 +1,1 @@
+SELECT 1 FROM notification WHERE message = :message AND stage = :stage LIMIT 1
