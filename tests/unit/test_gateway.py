@@ -210,6 +210,17 @@ async def test_the_same_key_and_body_answers_with_the_first_ids(setting: Setting
     assert len(setting.broker.accepted) == 1
 
 
+async def test_a_repetition_that_names_the_recipients_in_another_order_finds_the_same_ids(setting: Setting) -> None:
+    """A sender's set of recipients has no order; an id that changes its owner would be a leak."""
+    headers = {"Idempotency-Key": "once", "Content-Type": "message/rfc822"}
+    first = await setting.http.post("/notify?to=zoe@x.example&to=ada@x.example", content=RAW, headers=headers)
+    again = await setting.http.post("/notify?to=ada@x.example&to=zoe@x.example", content=RAW, headers=headers)
+    owners = [{item["recipient"]: item["id"] for item in answer.json()["notifications"]} for answer in (first, again)]
+
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert owners[0] == owners[1]
+
+
 async def test_the_same_key_with_another_body_is_refused(setting: Setting) -> None:
     """Two different alarms under one key are a sender's mistake, and none may vanish silently."""
     headers = {"Idempotency-Key": "once"}
