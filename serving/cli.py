@@ -45,11 +45,11 @@ def serve() -> None:
 @keys.command("create")
 def create_keys() -> None:
     """Make the keys; existing ones are never overwritten."""
-    from serving import sealing
+    from serving.startup import make_keys
 
-    folder = Settings().keys
-    sealing.create_keys(folder)
-    print(f"keys in {folder}; keep a copy elsewhere: without them nothing that is stored can be read")
+    settings = Settings()
+    make_keys(settings)
+    print(f"keys in {settings.keys}; keep a copy elsewhere: without them nothing that is stored can be read")
 
 
 @principal.command("add")

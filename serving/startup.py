@@ -4,6 +4,7 @@ import asyncio
 import sys
 from pathlib import Path
 
+from serving.encryption.signing import create_signing_key
 from serving.errors import ConfigurationError
 from serving.sealing import create_keys, have_keys
 from serving.settings import Settings
@@ -24,12 +25,18 @@ async def prepare(settings: Settings) -> Path:
     for folder in (settings.home, settings.home / "mlflow", settings.topology.parent):
         folder.mkdir(parents=True, exist_ok=True)
     if not have_keys(settings.keys):
-        create_keys(settings.keys)
+        make_keys(settings)
     topology().write(settings.topology)
     if settings.artefact is not None:
         return settings.artefact
     await _registry("import-starter", settings)
     return Path(await _registry("champion", settings, "--model", settings.model))
+
+
+def make_keys(settings: Settings) -> None:
+    """New sealing keys and the gateway's signing key; ConfigurationError where there are keys already."""
+    create_keys(settings.keys)
+    create_signing_key(settings.keys, settings.mail_from)
 
 
 async def _registry(command: str, settings: Settings, *arguments: str) -> str:
