@@ -106,7 +106,10 @@ async def test_nothing_outlives_a_killed_supervisor(tmp_path: Path) -> None:
         asyncio.run(main())
     """
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", textwrap.dedent(code), stdout=asyncio.subprocess.PIPE, cwd=Path(__file__).parents[2]
+        *(sys.executable, "-c", textwrap.dedent(code)),
+        stdout=asyncio.subprocess.PIPE,
+        cwd=Path(__file__).parents[2],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
     )
     assert process.stdout is not None
     pid = int(await process.stdout.readline())
