@@ -19,6 +19,7 @@ from serving.demo.view import Picture, View, summary
 from serving.errors import ClarionError
 from serving.settings import Settings
 from serving.startup import prepare
+from serving.supervisor import ensure_idle
 from training.artefact import describe
 
 INTERRUPTED = 130
@@ -51,6 +52,7 @@ def main() -> int:
 async def _run(arguments: argparse.Namespace, settings: Settings, console: Console) -> dict[str, Any]:
     with View(console, Picture()) as view:
         view.say("preparing keys and the champion")
+        ensure_idle(settings.home)
         _clear(settings.home)
         artefact = await prepare(settings)
         script = await asyncio.to_thread(_script, arguments, settings, artefact)

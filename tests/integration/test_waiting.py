@@ -154,3 +154,26 @@ class TestWaking:
             "malformed",
             True,
         )
+
+
+class TestWakeThatCrossesParking:
+    """The wallet was empty when it was asked, and full before the notification was parked."""
+
+    def test_money_that_comes_while_it_is_worked_on_is_not_missed(self, store: Store) -> None:
+        """Nobody tops up twice because the first time went unheard."""
+        store.accept()
+        store.walk(*TO_PAYMENT)
+        name = store.lease("payment")
+        store.do(lambda t: commands.open_intent(t, "k", "charge", None, {}))
+        store.do(lambda t: commands.close_intent(t, "k", "done", {}, None, LOOKUP.hex()))
+        store.complete(name, "unfunded", until=store.now + 1_000)
+
+        assert [claimed.row["id"] for claimed in store.claim("payment")] == [name.id]
+
+    def test_a_wake_of_the_last_claim_does_not_count_for_this_one(self, store: Store) -> None:
+        """Or it would spin between claim and parking for ever."""
+        self.test_money_that_comes_while_it_is_worked_on_is_not_missed(store)
+        row = store.connection.execute("SELECT id, fence FROM notification").fetchone()
+        store.complete(LeaseName(row["id"], row["fence"], OWNER), "unfunded", until=store.now + 1_000)
+
+        assert store.claim("payment") == []

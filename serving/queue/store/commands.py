@@ -163,6 +163,8 @@ def _integer(amount: Any) -> int:
 
 
 def _wake_all(transaction: Transaction, lookup: str, stage: str, cause: str) -> int:
+    """Wake what is parked there; whoever works on one now and is about to park it is told too."""
+    transaction.run("wake_leased", lookup=bytes.fromhex(lookup), stage=stage)
     rows = transaction.all("wake_recipient", lookup=bytes.fromhex(lookup), stage=stage)
     for row in rows:
         transaction.event(row["id"], stage, "woken", stage, {"cause": cause})

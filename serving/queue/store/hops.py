@@ -198,6 +198,8 @@ def _require(transaction: Transaction, id_: int, place: Place, facts: Mapping[st
 
 def _move(transaction: Transaction, row: Mapping[str, Any], edge: Edge, facts: str, until: float | None) -> None:
     states = {"stage": "queued", "parked": "parked", "deferred": "deferred", "end": edge.to}
+    if edge.kind == "parked" and row["woken"]:  # what it is to wait for came while it was worked on
+        edge, until = Edge("stage", edge.to, edge.urgent), None
     at_once = edge.kind == "stage" and until is None
     priority = row["priority"] if edge.urgent is None else (URGENT if edge.urgent else NORMAL)
     transaction.run(

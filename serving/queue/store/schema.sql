@@ -25,6 +25,7 @@ CREATE TABLE notification (
     lease_until  REAL,
     facts        TEXT    NOT NULL,
     reaction     BLOB    NOT NULL DEFAULT x'',
+    woken        INTEGER NOT NULL DEFAULT 0,
     via          INTEGER REFERENCES notification (id),
     accepted_at  REAL    NOT NULL
 ) STRICT;

@@ -1,5 +1,5 @@
 UPDATE notification
-SET state = 'leased', owner = :owner, lease_until = :until, fence = fence + 1, attempt = attempt + 1
+SET state = 'leased', owner = :owner, lease_until = :until, fence = fence + 1, attempt = attempt + 1, woken = 0
 WHERE id IN (
     SELECT id FROM notification
     WHERE stage = :stage AND priority = :priority AND available_at <= :now AND available_at IS NOT NULL

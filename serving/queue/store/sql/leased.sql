@@ -1,2 +1,2 @@
-SELECT id, message, recipient, stage, attempt, priority, facts, reaction FROM notification
+SELECT id, message, recipient, stage, attempt, priority, facts, reaction, woken FROM notification
 WHERE id = :id AND state = 'leased' AND fence = :fence AND owner = :owner
