@@ -139,6 +139,7 @@ class Raw:
         self.socket.connect(str(path))
         self.kinds = {1: "wl_display", 2: "wl_registry", 3: "clarion_manager_v1"}
         self.events: list[tuple[int, str, list[Any]]] = []
+        self.seen: set[str] = set()
         self.is_over = False
         self._unread = b""
         self._fds: deque[int] = deque()
@@ -202,4 +203,5 @@ class Raw:
                 return
             payload, self._unread = self._unread[8 : word >> 16], self._unread[word >> 16 :]
             event = self.PROTOCOL[self.kinds.get(object_id, "wl_callback")].events[word & 0xFFFF]
+            self.seen.add(event.name)
             self.events.append((object_id, event.name, event.decode(memoryview(payload), self._fds)))
