@@ -285,31 +285,14 @@ class Returned:
 
 
 Outcome = (
-    Authenticated
-    | Unverified
-    | Forged
-    | Urgent
-    | NotUrgent
-    | Uncertain
-    | Unscored
-    | FailedOpen
-    | Discarded
-    | Digested
-    | Delayed
-    | Bundled
-    | Enclosed
-    | EnclosedFree
-    | KeyMissing
-    | Held
-    | Waived
-    | Unfunded
-    | Sent
-    | Undeliverable
-    | Captured
-    | Unbilled
-    | Returned
-)
-
+    Authenticated | Unverified | Forged
+    | Urgent | NotUrgent | Uncertain | Unscored | FailedOpen
+    | Discarded | Digested | Delayed | Bundled
+    | Enclosed | EnclosedFree | KeyMissing
+    | Held | Waived | Unfunded
+    | Sent | Undeliverable
+    | Captured | Unbilled | Returned
+)  # fmt: skip
 # --- the table ------------------------------------------------------------------------------------------------------
 
 TABLE: Mapping[Stage, Mapping[type[Outcome], Destination]] = {

@@ -80,8 +80,8 @@ def real_mail() -> Path:
 def eventually() -> Callable[..., object]:
     """Wait until an async predicate holds."""
 
-    async def wait(predicate: Callable[[], object], timeout: float = 15.0) -> None:
-        deadline = asyncio.get_running_loop().time() + timeout
+    async def wait(predicate: Callable[[], object], within: float = 15.0) -> None:
+        deadline = asyncio.get_running_loop().time() + within
         while True:
             with contextlib.suppress(ConnectionError):
                 answer = predicate()

@@ -48,9 +48,7 @@ class Served:
         new = NewMessage("sender", b"sealed", recipients, None, b"", {}, hops.NORMAL)
         ids = self._store.do(lambda transaction: intake.accept(transaction, new)).notifications
         for name in self._claim("authentication", len(ids)):
-            self._store.do(
-                lambda transaction, name=name: hops.complete(transaction, name, "authenticated", Pending(), None)
-            )
+            self._store.complete(name, "authenticated")
         names = self._claim("classification", len(ids))
         found = []
         for name in names:

@@ -271,7 +271,7 @@ async def test_faults_kills_and_lost_replies_charge_nobody_twice(
     broker.kill()
     provider.start(*faults)
     broker.start()
-    await eventually(lambda: _all(client, ids, "delivered"), timeout=60.0)
+    await eventually(lambda: _all(client, ids, "delivered"), within=60.0)
 
     wallets = [await balance(client, f"wallet:{lookup_of(address).hex()}") for address in addresses]
     assert provider.released() == {f"{id_}:capture": 1 for id_ in ids}

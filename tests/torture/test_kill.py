@@ -120,7 +120,7 @@ async def test_nothing_is_lost_and_nothing_ends_twice(
         ids = await publish_all(client)
         killing.cancel()
         killed = await killing
-        await eventually(lambda: all_discarded(client), timeout=40)
+        await eventually(lambda: all_discarded(client), within=40)
     ends = [[event["next"] for event in await client.query("events", id=str(id_))] for id_ in ids]
 
     assert len(set(ids)) == MESSAGES
