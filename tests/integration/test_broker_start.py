@@ -190,17 +190,24 @@ def test_without_a_policy_no_other_uid_reaches_the_socket(broker: BrokerProcess)
 async def test_a_full_disk_refuses_mail_keeps_what_was_accepted_and_passes(
     broker: BrokerProcess, client: Client
 ) -> None:
-    """RLIMIT_FSIZE stands in for the disk."""
+    """RLIMIT_FSIZE stands in for the disk. A lease runs out meanwhile: that is the broker's own write."""
     assert broker.process is not None
     accepted = [await client.accept(submission(body=bytes(3000))) for _ in range(5)]
+    raw = Raw(broker.socket).bind().make("consumer", 4, "authentication", 1500)
+    raw.send(4, "grant", 1)
+    await asyncio.to_thread(raw.wait, "lease")
     largest = max(path.stat().st_size for path in broker.store.parent.glob("clarion.sqlite3*"))
     resource.prlimit(broker.process.pid, resource.RLIMIT_FSIZE, (largest + 50_000, resource.RLIM_INFINITY))
     with pytest.raises(Refused, match="storage"):
-        await accept_until_refused(client, accepted)
-    await asyncio.sleep(0.6)
+        await accept_until_refused(client, accepted, 3000)
+    with pytest.raises(Refused, match="storage"):
+        await accept_until_refused(client, accepted, 0)
+    await asyncio.sleep(2.2)
     rows = [await client.query("notification", id=str(each.notification_ids[0])) for each in accepted[:5]]
     resource.prlimit(broker.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     after = await client.accept(submission())
+    await asyncio.to_thread(raw.wait, "revoked")
+    raw.close()
     (depth,) = await client.query("depths")
 
     assert all(rows)
@@ -208,9 +215,9 @@ async def test_a_full_disk_refuses_mail_keeps_what_was_accepted_and_passes(
     assert after.notification_ids
 
 
-async def accept_until_refused(client: Client, accepted: list[Accepted]) -> None:
+async def accept_until_refused(client: Client, accepted: list[Accepted], size: int) -> None:
     for _ in range(3000):
-        accepted.append(await client.accept(submission(body=bytes(3000))))
+        accepted.append(await client.accept(submission(body=bytes(size))))
 
 
 def wait_for(path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import random
 import socket
@@ -172,11 +173,13 @@ async def test_a_worker_that_never_reads_holds_few_leases_and_few_descriptors(
 async def test_a_flood_of_questions_does_not_keep_honest_mail_waiting(client: Client, raw: Raw) -> None:
     """The flooder is not read while too much of it is outstanding."""
 
+    question = json.dumps({"keys": ["00" * 32] * 55}).encode()
+
     def flood() -> None:
         raw.socket.settimeout(1.0)
         with contextlib.suppress(OSError):
-            for serial in range(30_000):
-                raw.send(6, "ask", serial, "principal", b'{"id":"nobody"}')
+            for serial in range(15_000):
+                raw.send(6, "ask", serial, "counters", question)
 
     flooding = asyncio.create_task(asyncio.to_thread(flood))
     slowest = 0.0
@@ -184,10 +187,11 @@ async def test_a_flood_of_questions_does_not_keep_honest_mail_waiting(client: Cl
         started = time.monotonic()
         await client.accept(submission())
         slowest = max(slowest, time.monotonic() - started)
+        await asyncio.sleep(0.05)
     await flooding
     raw.close()
 
-    assert slowest < 2.0
+    assert slowest < 1.0
 
 
 @pytest.mark.slow
