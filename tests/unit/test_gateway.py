@@ -1,136 +1,26 @@
-"""The HTTP API: what is accepted, what is refused, and what a refusal says."""
+"""The HTTP API takes mail: what is accepted, what is refused, and what a refusal says."""
 
 import json
-from collections.abc import AsyncIterator, Sequence
-from dataclasses import asdict
+from collections.abc import AsyncIterator
 from email import message_from_bytes
 from email.policy import SMTPUTF8
-from typing import Any
 
-import httpx
 import pytest
-from nacl.public import PrivateKey
 
-from serving.authentication import hash_key, new_key
-from serving.errors import BrokerUnavailable, Refused
-from serving.gateway.api import Api, Keys
-from serving.gateway.app import application
-from serving.gateway.mail import Question
+from serving.authentication import new_key
 from serving.gateway.principals import BELIEVED
 from serving.gateway.problems import Problem
 from serving.gateway.submission import distinct
-from serving.identifiers import format_id, parse_id
-from serving.pipeline import Prediction
-from serving.queue.client import Accepted, Submission
-from serving.sealing import LookupKey, SealingKey, UnsealingKey
-
-PRIVATE = bytes(PrivateKey.generate())
-CONTENT = UnsealingKey(PRIVATE)
-LOOKUP = LookupKey(bytes(32))
-LIMIT = 20_000
-NOTICE = {"from": "Ops <ops@example.org>", "to": "ada@example.net", "subject": "Disk full", "text": "db1 is full"}
-RAW = b"From: ops@example.org\r\nTo: Ada <ada@example.net>, bob@example.net\r\nSubject: x\r\n\r\nbody \xff\r\n"
-
-
-PREDICTION = Prediction("urgent", 0.9, None, False, "1")
-
-
-class FakeBroker:
-    """Answers as the broker would; keeps what was accepted."""
-
-    def __init__(self) -> None:
-        self.accepted: dict[str | None, tuple[Submission, Accepted]] = {}
-        self.rows: dict[str, list[dict[str, Any]]] = {"principal": []}
-        self.commands: list[tuple[str, dict[str, Any]]] = []
-        self.queries = 0
-        self.is_up = True
-        self.error: Exception | None = None
-
-    async def accept(self, submission: Submission) -> Accepted:
-        self._check()
-        if self.error is not None:
-            raise self.error
-        known = self.accepted.get(submission.key)
-        if submission.key is not None and known is not None:
-            if known[0].digest != submission.digest:
-                raise Refused("key_conflict")
-            return Accepted(known[1].message_id, known[1].notification_ids, True)
-        ids = tuple(range(100, 100 + len(submission.recipients)))
-        self.accepted[submission.key] = submission, Accepted(7, ids, False)
-        return self.accepted[submission.key][1]
-
-    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
-        self._check()
-        self.queries += 1
-        if name == "principal_by_key":
-            return [row for row in self.rows[name] if row["key_hash"] == parameters["key_hash"]]
-        return [row for row in self.rows.get(name, []) if row.get("id") == parameters["id"]]
-
-    async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:
-        self._check()
-        self.commands.append((name, parameters))
-        return {}
-
-    def _check(self) -> None:
-        if not self.is_up:
-            raise BrokerUnavailable("no broker")
-
-    @property
-    def only(self) -> Submission:
-        ((submission, _),) = self.accepted.values()
-        return submission
-
-
-class Clock:
-    now = 1_700_000_000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-class Setting:
-    """A caller with a valid key, and the parts behind the API."""
-
-    def __init__(self) -> None:
-        self.broker, self.clock, self.key = FakeBroker(), Clock(), new_key().key
-        self.enroll(self.key, "p1")
-        self.asked: list[tuple[Sequence[Question], bool]] = []
-        self.app = application()
-        keys = Keys(SealingKey(bytes(PrivateKey(PRIVATE).public_key)), LOOKUP)
-        self.app.state.api = Api(
-            self.broker,
-            keys,
-            self._judge,
-            limit=LIMIT,
-            domain="clarion.invalid",
-            clock=self.clock,
-            make_id=lambda: "made",
-        )
-        self.http = httpx.AsyncClient(
-            transport=httpx.ASGITransport(self.app),
-            base_url="http://clarion",
-            headers={"Authorization": f"Bearer {self.key}"},
-        )
-
-    def enroll(self, key: str, principal: str, revoked_at: float | None = None) -> None:
-        row = {"key_hash": hash_key(key), "id": principal, "domains": ["example.org"], "revoked_at": revoked_at}
-        self.broker.rows.setdefault("principal_by_key", []).append(row)
-
-    async def _judge(self, questions: Sequence[Question], with_history: bool) -> Sequence[Prediction]:
-        self.asked.append((questions, with_history))
-        return [PREDICTION for _ in questions]
-
-
-@pytest.fixture
-async def setting() -> AsyncIterator[Setting]:
-    setting = Setting()
-    async with setting.http:
-        yield setting
-
-
-def is_refusal(response: httpx.Response, status: int, code: str) -> bool:
-    body = response.json()
-    return response.status_code == status and body["error"] == code and bool(body["detail"] and body["hint"])
+from serving.identifiers import format_id
+from tests.unit.gateways import (
+    CONTENT,
+    LIMIT,
+    LOOKUP,
+    NOTICE,
+    RAW,
+    Setting,
+    is_refusal,
+)
 
 
 async def test_a_json_mail_becomes_one_sealed_message_with_a_notification_for_each_recipient(setting: Setting) -> None:
@@ -335,121 +225,3 @@ async def test_a_key_revoked_while_in_use_stops_working_within_seconds(setting: 
     forgotten = await setting.http.post("/notify", json=NOTICE)
 
     assert (remembered.status_code, forgotten.status_code) == (202, 401)
-
-
-@pytest.mark.parametrize(
-    ("method", "path"), [("POST", "/notify"), ("GET", "/notifications/0000000000034"), ("GET", "/health")]
-)
-async def test_without_the_broker_the_answer_is_503_and_try_again(setting: Setting, method: str, path: str) -> None:
-    """A sender must know that nothing was accepted, and that asking again is right."""
-    setting.broker.is_up = False
-    response = await setting.http.request(method, path, json=NOTICE)
-
-    assert response.status_code == 503
-    assert path == "/health" or (is_refusal(response, 503, "unavailable") and response.headers["Retry-After"] == "2")
-
-
-async def test_what_breaks_inside_is_an_answer_without_content(
-    setting: Setting, caplog: pytest.LogCaptureFixture
-) -> None:
-    """A bug must neither hang a request nor put mail into a log."""
-
-    setting.broker.error = RuntimeError("ada@example.net Disk full")
-    response = await setting.http.post("/notify", json=NOTICE)
-
-    assert is_refusal(response, 500, "internal")
-    assert "RuntimeError" in caplog.text
-    assert "ada" not in caplog.text + response.text
-
-
-async def test_a_notification_tells_its_state_and_history(setting: Setting) -> None:
-    """Every id can always be asked where it is and how it got there."""
-    setting.broker.rows["notification"] = [notification("100", "p1")]
-    event = {
-        "id": "100",
-        "seq": 1,
-        "at": 2.0,
-        "stage": "authentication",
-        "kind": "authenticated",
-        "next": "classification",
-    }
-    setting.broker.rows["events"] = [{**event, "detail": {"method": "api_key"}}]
-    body = (await setting.http.get(f"/notifications/{format_id(100)}")).json()
-
-    assert (body["id"], body["stage"], body["state"]) == (format_id(100), "classification", "queued")
-    assert [(item["kind"], item["next"]) for item in body["history"]] == [("authenticated", "classification")]
-
-
-@pytest.mark.parametrize("asked", [format_id(100), format_id(101), "nonsense", "0" * 200, "%00"])
-async def test_an_id_of_somebody_else_is_as_unknown_as_none(setting: Setting, asked: str) -> None:
-    """Whether an id exists is nobody else's business."""
-    setting.broker.rows["notification"] = [notification("100", "p2")]
-    seen = await setting.http.get(f"/notifications/{asked}")
-    feedback = await setting.http.post(f"/notifications/{asked}/feedback", json={"kind": "acknowledged"})
-
-    assert is_refusal(seen, 404, "not_found")
-    assert is_refusal(feedback, 404, "not_found")
-    assert not setting.broker.commands
-
-
-async def test_feedback_is_stored_with_its_time(setting: Setting) -> None:
-    """Reactions are what the classifier learns from."""
-    setting.broker.rows["notification"] = [notification("100", "p1")]
-    response = await setting.http.post(f"/notifications/{format_id(100)}/feedback", json={"kind": "was_urgent"})
-    unknown = await setting.http.post(f"/notifications/{format_id(100)}/feedback", json={"kind": "meh"})
-
-    assert response.status_code == 200
-    assert setting.broker.commands == [("react", {"id": "100", "kind": "was_urgent", "at": setting.clock.now})]
-    assert is_refusal(unknown, 422, "invalid")
-
-
-async def test_classify_takes_one_mail_or_many_in_order(setting: Setting) -> None:
-    """A caller that asks about many must not pay a request for each."""
-    question = {**NOTICE, "recipient": "ada@example.net"}
-    one = await setting.http.post("/classify", json=question)
-    many = await setting.http.post("/classify", json=[question, question])
-    wrong = await setting.http.post("/classify", json=[question, NOTICE])
-
-    assert one.json() == {"predictions": [asdict(PREDICTION)]}
-    assert len(many.json()["predictions"]) == 2
-    assert is_refusal(wrong, 422, "invalid")
-
-
-@pytest.mark.parametrize(
-    ("method", "path", "status", "code"),
-    [
-        ("GET", "/nothing", 404, "not_found"),
-        ("GET", "/", 404, "not_found"),
-        ("GET", "/notify", 405, "method_not_allowed"),
-        ("DELETE", "/notifications/x", 405, "method_not_allowed"),
-        ("POST", "/notify", 415, "unsupported_media_type"),
-    ],
-)
-async def test_wrong_paths_methods_and_types_are_told_apart(
-    setting: Setting, method: str, path: str, status: int, code: str
-) -> None:
-    """The first request of a newcomer is usually one of these."""
-    response = await setting.http.request(method, path, content=b"x", headers={"Content-Type": "text/html"})
-
-    assert is_refusal(response, status, code)
-    assert (status == 405) == ("Allow" in response.headers)
-
-
-async def test_requests_are_counted_by_route_never_by_path(setting: Setting) -> None:
-    """A metric for every id would grow without end, and could name people."""
-    seen: list[tuple[str, str, int]] = []
-    setting.app.state.record = lambda route, method, status, _: seen.append((route, method, status))
-    await setting.http.get("/notifications/ada@example.net")
-    await setting.http.get("/ada@example.net")
-
-    assert seen == [("/notifications/{id}", "GET", 404), ("unmatched", "GET", 404)]
-
-
-def notification(number: str, principal: str) -> dict[str, Any]:
-    where = {"stage": "classification", "state": "queued", "attempt": 1, "available_at": 2.0, "accepted_at": 1.0}
-    return {"id": number, "message": "7", "principal": principal, "facts": {}, **where}
-
-
-def test_ids_survive_the_round_trip() -> None:
-    """The tests above rest on it."""
-    assert parse_id(format_id(100)) == 100
