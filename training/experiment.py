@@ -5,13 +5,16 @@ from dataclasses import asdict
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import torch
 
 from data.history import FEATURES
 from training.config import Config, ConfigError
-from training.fit import fit
-from training.model import Classifier, build, encoder_folder
+from training.fit import fit, last_checkpoint
+from training.model import Classifier, build, encoder_folder, take_encoder
 from training.pairs import Pairs, check_labels, digest, load_pairs
+from training.refit import refit
+from training.tracking import connect
 
 
 def experiment(config: Config) -> None:
@@ -21,33 +24,46 @@ def experiment(config: Config) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     pairs = load_pairs(Path(config.messages), Path(config.interactions), config.label)
-    train, validation = split(pairs, config)
+    everything, validation = split(pairs, config)
+    train, rest = everything.part(config.train_pairs, config.seed)
+    fresh = rest.draw(config.head_pairs, config.seed) if config.head_pairs else rest.take(np.zeros(0, dtype=np.intp))
     with track(config):
-        mlflow.log_params(asdict(config))
         source = digest(Path(config.messages), Path(config.interactions))
-        mlflow.log_params({"dataset_digest": source, "pairs_seen": len(train), "features": len(FEATURES)})
-        model = fit(_new_model(config), train, tokenizer_file(config), config, _log)
+        mlflow.log_params({**asdict(config), "dataset_digest": source, "features": len(FEATURES)})
+        model = tune(_new_model(config), train, config)
+        if len(fresh):
+            refit(model, everything, fresh, tokenizer_file(config), config, _log)
+        model.save_pretrained(config.folder / "model")
         from training.complete import complete
 
-        complete(model, config, train, validation, source)
+        complete(model, config, everything, validation, source)
 
 
 def split(pairs: Pairs, config: Config) -> tuple[Pairs, Pairs]:
     """The pairs to learn from and those to choose by, cut by time. Raises BadPairs."""
     start, end = config.cuts
-    train = pairs.between(-1e18, start).draw(config.train_pairs, config.seed)
+    train = pairs.between(-1e18, start)
     validation = pairs.between(start, end).draw(config.validation_pairs, config.seed)
     check_labels(train, "training pairs")
     check_labels(validation, "validation pairs")
     return train, validation
 
 
+def tune(model: Classifier, train: Pairs, config: Config) -> Classifier:
+    """The model with a tuned encoder: another run's, or tuned now. Raises ConfigError and Stopped."""
+    if not config.encoder_from:
+        return fit(model, train, tokenizer_file(config), config, _log)
+    checkpoints = Path(config.output) / config.encoder_from / "checkpoints"
+    last = last_checkpoint(checkpoints)
+    if last is None:
+        raise ConfigError(f"encoder_from: {checkpoints} holds no checkpoint; run that experiment first")
+    take_encoder(model, Path(last))
+    return model
+
+
 def track(config: Config) -> mlflow.ActiveRun:
     """The experiment's MLflow run, the same one after an interruption; its id is kept in the run's folder."""
-    if config.tracking.startswith("sqlite:///"):
-        Path(config.tracking.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
-    mlflow.set_tracking_uri(config.tracking)
-    mlflow.set_experiment("clarion")
+    connect(config.tracking)
     kept = config.folder / "run.txt"
     if kept.exists():
         return mlflow.start_run(run_id=kept.read_text(encoding="utf-8").strip())

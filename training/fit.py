@@ -43,12 +43,17 @@ def fit(model: Classifier, pairs: Pairs, tokenizer: Path, config: Config, log: L
         callbacks=[watch],
         optimizers=(_optimizer(model, config), None),
     )
-    last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
     with watch.interruptible():
-        trainer.train(resume_from_checkpoint=last)
+        trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
     if watch.stopping:
         raise Stopped(f"stopped at step {trainer.state.global_step}; the same command goes on from there")
-    return model
+    plain: Classifier = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # without autocast
+    return plain
+
+
+def last_checkpoint(folder: Path) -> str | None:
+    """The newest checkpoint in a run's `checkpoints`, None where there is none yet."""
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
 
 
 def dataset(pairs: Pairs, tokenizer: Path, max_length: int) -> Dataset:
@@ -95,13 +100,13 @@ def _arguments(folder: Path, config: Config) -> TrainingArguments:
 def _optimizer(model: Classifier, config: Config) -> torch.optim.Optimizer:
     """AdamW; the encoder is nudged, the new layers learn."""
     encoder = [weights for weights in model.encoder.parameters() if weights.requires_grad]
-    head = [*model.history.parameters(), *model.head.parameters()]
+    head = [*model.habit.parameters(), *model.words.parameters(), *model.head.parameters()]
     groups = [{"params": encoder, "lr": config.encoder_rate}, {"params": head, "lr": config.head_rate}]
     return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
 
 
 @dataclass
-class _Watch(TrainerCallback):  # type: ignore[misc]
+class _Watch(TrainerCallback):
     """Passes figures on, and turns Ctrl-C into a checkpoint."""
 
     log: Log
@@ -116,12 +121,11 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
         finally:
             signal.signal(signal.SIGINT, before)
 
-    def on_log(self, args: Any, state: TrainerState, control: Any, logs: dict[str, Any], **_: Any) -> None:  # noqa: ARG002
-        self.log(
-            {name: float(value) for name, value in logs.items() if isinstance(value, int | float)}, state.global_step
-        )
+    def on_log(self, args: Any, state: TrainerState, control: Any, **kwargs: Any) -> None:  # noqa: ARG002
+        figures = kwargs["logs"].items()
+        self.log({name: float(value) for name, value in figures if isinstance(value, int | float)}, state.global_step)
 
-    def on_step_end(self, args: Any, state: Any, control: TrainerControl, **_: Any) -> None:  # noqa: ARG002
+    def on_step_end(self, args: Any, state: Any, control: TrainerControl, **kwargs: Any) -> None:  # noqa: ARG002
         control.should_save = control.should_save or self.stopping
         control.should_training_stop = control.should_training_stop or self.stopping
 

@@ -53,9 +53,14 @@ class Pairs:
 
     def draw(self, count: int, seed: int) -> "Pairs":
         """`count` pairs drawn without replacement, in order of time; all of them where count is 0 or too many."""
+        return self.part(count, seed)[0]
+
+    def part(self, count: int, seed: int) -> tuple["Pairs", "Pairs"]:
+        """What `draw` gives, and the pairs that it leaves."""
         if not 0 < count < len(self):
-            return self
-        return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
+            return self, self.take(np.zeros(0, dtype=np.intp))
+        rows = np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False))
+        return self.take(rows), self.take(np.setdiff1d(np.arange(len(self)), rows))
 
     def examples(self) -> list[Example]:
         """What the artefact's `predict` takes."""
@@ -66,7 +71,7 @@ def load_pairs(messages: Path, interactions: Path, label: str) -> Pairs:
     """All pairs in order of time, history folded over every message. Raises BadPairs and data.table.BadTable."""
     labels = _labels(read_interactions(interactions), label)
     if not labels:
-        raise BadPairs(f"{interactions}: no (message, recipient) pair in it; give a mailbox with recipients")
+        raise BadPairs(f"{interactions}: no pair of mail and recipient in it; give a mailbox with recipients")
     wanted: dict[tuple[str, str], list[str]] = defaultdict(list)
     for list_name, message_id, recipient in labels:
         wanted[list_name, message_id].append(recipient)

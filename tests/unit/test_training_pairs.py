@@ -1,0 +1,118 @@
+"""The examples of a run, from tables: aligned, causal, and refused where nothing can be learned."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from data.schema import Interaction, Message
+from data.table import read_interactions, write_interactions, write_messages
+from training.pairs import BadPairs, check_labels, load_pairs
+
+START = 1_700_000_000.0
+
+
+def tables(folder: Path, count: int = 30) -> tuple[Path, Path]:
+    """A small mailbox of two lists, every third mail answered within the hour."""
+    messages, interactions = [], []
+    for number in range(count):
+        name = "one" if number % 2 else "two"
+        answer = number % 3 == 2
+        sender, recipient = ("ben@x.invalid", "ada@x.invalid") if answer else ("ada@x.invalid", "ben@x.invalid")
+        messages.append(
+            Message(
+                name, f"{number}", START + number * 600.0, sender, sender, (recipient,), (), f"matter {number}",
+                f"{number - 2}" if answer and number > 2 else None, f"words {number}", 7, sender_id=sender,
+            )
+        )  # fmt: skip
+        replied = (number + 2) % 3 == 2
+        interactions.append(
+            Interaction(
+                name, f"{number}", recipient, recipient, "to", START + number * 600.0, 1, replied, replied,
+                0.3 if replied else None, None, sender, sender, "matter", False, False,
+            )
+        )  # fmt: skip
+    write_messages(messages, folder / "m.parquet")
+    write_interactions(interactions, folder / "i.parquet")
+    return folder / "m.parquet", folder / "i.parquet"
+
+
+def test_pairs_are_aligned_and_in_order_of_time(tmp_path: Path) -> None:
+    """A label beside the wrong text would only show as a mediocre model."""
+    pairs = load_pairs(*tables(tmp_path), "replied_24h")
+
+    assert len(pairs) == 30
+    assert np.all(np.diff(pairs.dates) > 0)
+    assert all(text.endswith(f"matter {n}\nwords {n}") for n, text in enumerate(pairs.texts))
+    assert pairs.labels.tolist() == [int((n + 2) % 3 == 2) for n in range(30)]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda row: replace(row, replied=not row.replied, replied_24h=not row.replied_24h),
+        lambda row: replace(row, reply_latency_h=1.0, reply_message_id="99"),
+    ],
+)
+def test_outcomes_are_labels_and_change_no_feature(
+    tmp_path: Path, change: Callable[[Interaction], Interaction]
+) -> None:
+    """What the recipient did is what we predict; a feature that knew it would be worthless in life."""
+    messages, interactions = tables(tmp_path)
+    permuted = tmp_path / "p.parquet"
+    write_interactions([change(row) for row in read_interactions(interactions)], permuted)
+
+    given, changed = load_pairs(messages, interactions, "replied_24h"), load_pairs(messages, permuted, "replied_24h")
+
+    assert np.array_equal(given.features, changed.features)
+    assert given.texts == changed.texts
+
+
+def test_a_part_and_its_rest_are_everything(tmp_path: Path) -> None:
+    """The head must be fitted on pairs that the encoder has not seen."""
+    pairs = load_pairs(*tables(tmp_path), "replied_24h")
+
+    drawn, rest = pairs.part(12, seed=3)
+
+    assert sorted((*drawn.texts, *rest.texts)) == sorted(pairs.texts)
+    assert (len(drawn), len(rest)) == (12, 18)
+    assert drawn.texts == pairs.draw(12, seed=3).texts != pairs.draw(12, seed=4).texts
+
+
+def test_pairs_of_another_mailbox_are_refused(tmp_path: Path) -> None:
+    """Tables that do not belong together would silently lose rows."""
+    messages, interactions = tables(tmp_path)
+    write_interactions(
+        [replace(row, message_id="x" + row.message_id) for row in read_interactions(interactions)], interactions
+    )
+
+    with pytest.raises(BadPairs, match="are not in"):
+        load_pairs(messages, interactions, "replied_24h")
+
+
+def test_no_pair_at_all_is_said(tmp_path: Path) -> None:
+    """A mailbox of one's own mail has none."""
+    messages, interactions = tables(tmp_path)
+    write_interactions([], interactions)
+
+    with pytest.raises(BadPairs, match="no pair of mail and recipient"):
+        load_pairs(messages, interactions, "replied_24h")
+
+
+def test_equal_labels_are_said(tmp_path: Path) -> None:
+    """A mailbox without replies teaches nothing."""
+    messages, interactions = tables(tmp_path)
+    write_interactions(
+        [replace(row, replied=False, replied_24h=False) for row in read_interactions(interactions)], interactions
+    )
+
+    with pytest.raises(BadPairs, match="none was answered"):
+        check_labels(load_pairs(messages, interactions, "replied_24h"), "training pairs")
+
+
+def test_an_unknown_label_is_said(tmp_path: Path) -> None:
+    """Only outcomes of the table can be learned."""
+    with pytest.raises(BadPairs, match="replied or replied_24h"):
+        load_pairs(*tables(tmp_path), "reply_latency_h")

@@ -1,0 +1,114 @@
+"""What comes after the fit: the artefact, its calibration, its figures beside its peers', its place in the registry."""
+
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from data.history import FEATURES
+from training.artefact import Artefact, Description, Thresholds, redescribe, sigmoid
+from training.baselines import addressed_directly, boosted_trees
+from training.calibration import calibrated, choose_thresholds, fit_scale
+from training.config import Config
+from training.example import write_example
+from training.export import export
+from training.fit import collate, dataset
+from training.metrics import measure
+from training.model import Classifier, encoder_folder
+from training.pairs import Pairs
+from training.progress import chunks
+from training.registry import register
+
+_COMPARED = 2_000  # pairs on which full precision and eight bits are compared
+
+
+def complete(model: Classifier, config: Config, everything: Pairs, validation: Pairs, source: str) -> Path:
+    """The artefact's folder: exported, calibrated on the validation pairs and measured; MLflow has the figures."""
+    folder, tokenizer = config.folder / "artefact", Path(encoder_folder(config.encoder)) / "tokenizer.json"
+    export(model, tokenizer, folder, everything.draw(config.calibration_pairs, config.seed + 1), config.max_length)
+    write_example(folder)
+    _describe(model, config, source).write(folder)
+    logits = judge(Artefact.load(folder), validation)
+    temperature, offset = fit_scale(logits, validation.labels)
+    scores = calibrated(logits, temperature, offset)
+    thresholds = choose_thresholds(scores, validation.labels, recall=config.urgent_recall, band=config.band)
+    redescribe(folder, temperature=temperature, offset=offset, thresholds=thresholds)
+    _log("validation", measure(scores, validation.labels) | _operating_point(scores, validation.labels, thresholds))
+    same = everything.draw(config.train_pairs, config.seed)
+    _log("validation.trees", measure(boosted_trees(everything, validation, config.seed), validation.labels))
+    _log("validation.trees_same_pairs", measure(boosted_trees(same, validation, config.seed), validation.labels))
+    _log("validation.rule", measure(addressed_directly(validation), validation.labels))
+    _log("quantisation", _compare(model, config, tokenizer, logits, validation))
+    if config.register:
+        print(f"registered as version {register(config.tracking, folder)}, champion")
+    return folder
+
+
+def judge(artefact: Artefact, pairs: Pairs) -> NDArray[np.float64]:
+    """The artefact's logits, (N,), with a progress bar."""
+    examples = pairs.examples()
+    return np.concatenate([artefact.logits(chunk) for chunk in chunks(examples, "scoring")])
+
+
+def _describe(model: Classifier, config: Config, source: str) -> Description:
+    run = mlflow.active_run()
+    return Description(
+        version=f"{config.name}-{run.info.run_id[:8]}" if run else config.name,
+        encoder=config.encoder,
+        dataset_digest=source,
+        trained_until=config.cuts[0],
+        max_length=config.max_length,
+        temperature=1.0,
+        offset=0.0,
+        thresholds=Thresholds(0.5, None, (0.5, 0.5)),
+        bound=None,
+        features=FEATURES,
+        mean=tuple(model.mean.tolist()),
+        scale=tuple(model.scale.tolist()),
+    )
+
+
+def _compare(
+    model: Classifier, config: Config, tokenizer: Path, logits: NDArray[np.float64], validation: Pairs
+) -> dict[str, float]:
+    """What eight bits cost: the same pairs by the fine-tuned model itself in full precision."""
+    rows = np.sort(np.random.default_rng(config.seed).permutation(len(validation))[:_COMPARED])
+    pairs, small = validation.take(rows), sigmoid(logits[rows])
+    full = sigmoid(_full_precision(model, pairs, tokenizer, config))
+    figures = {f"full_{name}": value for name, value in measure(full, pairs.labels).items()}
+    figures |= {f"int8_{name}": value for name, value in measure(small, pairs.labels).items()}
+    return figures | {
+        "mean_difference": float(np.abs(full - small).mean()),
+        "max_difference": float(np.abs(full - small).max()),
+    }
+
+
+@torch.inference_mode()
+def _full_precision(model: Classifier, pairs: Pairs, tokenizer: Path, config: Config) -> NDArray[np.float64]:
+    model.train(False)
+    device = next(model.parameters()).device
+    batches = DataLoader(dataset(pairs, tokenizer, config.max_length), batch_size=config.batch_size, collate_fn=collate)
+    logits = [model(**{name: value.to(device) for name, value in batch.items()}).logits for batch in batches]
+    return torch.cat(logits).double().cpu().numpy()
+
+
+def _operating_point(
+    scores: NDArray[np.float64], labels: NDArray[np.int64], thresholds: Thresholds
+) -> dict[str, float]:
+    """What the urgent threshold means on these pairs."""
+    urgent, band = scores >= thresholds.urgent, (scores >= thresholds.band[0]) & (scores < thresholds.band[1])
+    return {
+        "urgent_threshold": thresholds.urgent,
+        "urgent_share": float(urgent.mean()),
+        "urgent_recall": float(urgent[labels == 1].mean()),
+        "urgent_precision": float(labels[urgent].mean()),
+        "band_share": float(band.mean()),
+    }
+
+
+def _log(prefix: str, figures: dict[str, float]) -> None:
+    mlflow.log_metrics({f"{prefix}.{name}": value for name, value in figures.items()})
+    print(prefix, " ".join(f"{name}={value:.4g}" for name, value in figures.items()))
