@@ -19,6 +19,7 @@ class History:
         self.counters: dict[str, Counter] = {}
         self._mails: dict[str, Message] = {}
         self._persons: dict[str, str] = {}
+        self._reacted: set[tuple[str, str]] = set()
 
     def features(self, message: Message, recipient: str) -> NDArray[np.float32]:
         """What is known now about this pair; ask before the mail is observed."""
@@ -35,7 +36,10 @@ class History:
         self._mails[message.message_id] = replace(message, body="")
 
     def react(self, message: Message, recipient: str, at: float) -> None:
-        """Count what the recipient did with the mail at `at`, seconds since the epoch."""
+        """Count that the recipient reacted to the mail at `at`, seconds since the epoch; a second time adds nothing."""
+        if (message.message_id, recipient) in self._reacted:
+            return
+        self._reacted.add((message.message_id, recipient))
         self._grow(Increment(key, 1, at) for key in acted(message, recipient))
 
     def _answer(self, reply: Message) -> None:
