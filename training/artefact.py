@@ -171,7 +171,7 @@ def _infer(request: ov.InferRequest, ids: list[int], features: NDArray[np.float3
 
 def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:
     """Probabilities from log-odds."""
-    probabilities: NDArray[np.float64] = 1.0 / (1.0 + np.exp(-logits))
+    probabilities: NDArray[np.float64] = 0.5 * (1.0 + np.tanh(0.5 * logits))  # never overflows
     return probabilities
 
 

@@ -17,7 +17,8 @@ def fit_scale(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[f
         values = logits * math.exp(-parameters[0]) + parameters[1]
         return float(np.mean(np.logaddexp(0.0, values) - labels * values))
 
-    found = minimize(surprise, np.zeros(2), method="BFGS").x
+    # The bounds hold where the labels can be told apart perfectly and the likelihood has no maximum.
+    found = minimize(surprise, np.zeros(2), method="L-BFGS-B", bounds=[(-3.0, 3.0), (-10.0, 10.0)]).x
     return math.exp(found[0]), float(found[1])
 
 

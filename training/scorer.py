@@ -1,7 +1,6 @@
 """The artefact as an MLflow model, so that the registry knows what goes in and what comes out (models from code)."""
 
 from pathlib import Path
-from typing import Any
 
 import mlflow
 import numpy as np
@@ -18,8 +17,8 @@ class Scorer(PythonModel):
         """Loads the artefact that lies beside this file."""
         self.artefact = Artefact.load(Path(context.artifacts["artefact"]))
 
-    def predict(self, context: Any, model_input: Any, params: Any = None) -> Any:  # noqa: ARG002
-        """The probabilities, (N,)."""
+    def predict(self, context, model_input, params=None):  # type: ignore[no-untyped-def]  # noqa: ARG002
+        """The probabilities, (N,). MLflow would take type hints here for a schema."""
         rows = zip(model_input["text"], model_input["features"], strict=True)
         return self.artefact.predict([Example(text, np.asarray(numbers, dtype=np.float32)) for text, numbers in rows])
 
