@@ -46,8 +46,8 @@ def write_interactions(interactions: Iterable[Interaction], path: Path) -> int:
 
 
 def _rows(path: Path, kind: type[Message] | type[Interaction]) -> Iterator[dict[str, Any]]:
-    import pyarrow as pa  # type: ignore[import-untyped]
-    import pyarrow.parquet as pq  # type: ignore[import-untyped]
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
     columns = _columns(kind)
     try:
