@@ -29,8 +29,7 @@ async def prepare(settings: Settings) -> Path:
     topology().write(settings.topology)
     if settings.artefact is not None:
         return settings.artefact
-    await _registry("import-starter", settings)
-    return Path(await _registry("champion", settings, "--model", settings.model))
+    return Path(await _champion(settings))
 
 
 def make_keys(settings: Settings) -> None:
@@ -39,9 +38,10 @@ def make_keys(settings: Settings) -> None:
     create_signing_key(settings.keys, settings.mail_from)
 
 
-async def _registry(command: str, settings: Settings, *arguments: str) -> str:
+async def _champion(settings: Settings) -> str:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "training.registry", command, "--tracking-uri", settings.tracking_uri, *arguments),
+        *(sys.executable, "-m", "training.registry", "--tracking", settings.tracking_uri),
+        *("champion", "--or-starter", "--uri", settings.model),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

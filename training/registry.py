@@ -74,9 +74,9 @@ def main() -> None:
     commands.add_parser("import-starter", help="make the committed starter champion where there is none").add_argument(
         "--folder", type=Path, default=STARTER
     )
-    commands.add_parser("champion", help="print the folder of the champion's artefact").add_argument(
-        "--uri", default=f"models:/{NAME}@{ALIAS}"
-    )
+    asked = commands.add_parser("champion", help="print the folder of the champion's artefact")
+    asked.add_argument("--uri", default=f"models:/{NAME}@{ALIAS}")
+    asked.add_argument("--or-starter", action="store_true", help="import the starter first where there is no champion")
     commands.add_parser("register", help="register an artefact's folder as champion").add_argument("folder", type=Path)
     try:
         print(_answer(parser.parse_args()))
@@ -86,6 +86,8 @@ def main() -> None:
 
 def _answer(arguments: argparse.Namespace) -> str:
     if arguments.command == "champion":
+        if arguments.or_starter:
+            import_starter(arguments.tracking)
         return str(champion(arguments.tracking, arguments.uri))
     if arguments.command == "register":
         return f"version {register(arguments.tracking, arguments.folder)} is champion"
