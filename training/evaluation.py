@@ -20,6 +20,7 @@ from training.config import Config
 from training.metrics import interval, measure
 from training.pairs import BadPairs, Pairs, check_labels, digest, load_pairs
 from training.progress import chunks
+from training.provenance import provenance
 from training.registry import ALIAS, NAME, TRACKING, RegistryError, champion, import_starter
 
 PROXY = "labels are replies within 24 hours, a proxy for urgency"
@@ -53,6 +54,7 @@ def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
         "split": arguments.split or "all",
         "seed": arguments.seed,
         "labels": PROXY,
+        **provenance(),
         **_figures(scores, judged, arguments.seed),
         "machine_sent": _slice(scores, judged, judged.automated),
         "people": _slice(scores, judged, ~judged.automated),

@@ -1,0 +1,29 @@
+"""Where a figure comes from: what was run, on which commit, on how busy a machine."""
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+
+
+def provenance() -> dict[str, object]:
+    """The commit (`-dirty` where files were changed, "unknown" outside a checkout), the command, and the load."""
+    module = Path(sys.argv[0]).stem
+    return {
+        "commit": _commit(),
+        "command": shlex.join(["python", "-m", f"training.{module}", *sys.argv[1:]]),
+        "load": [round(load, 2) for load in os.getloadavg()],
+        "processors": os.cpu_count(),
+    }
+
+
+def _commit() -> str:
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
