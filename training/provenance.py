@@ -23,7 +23,7 @@ def provenance() -> dict[str, object]:
 def _commit() -> str:
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     try:
-        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S607
+        found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return found.stdout.strip()
