@@ -80,8 +80,8 @@ def main() -> None:
     commands.add_parser("register", help="register an artefact's folder as champion").add_argument("folder", type=Path)
     try:
         print(_answer(parser.parse_args()))
-    except RegistryError as error:
-        sys.exit(str(error))
+    except (RegistryError, OSError) as error:
+        sys.exit(_line(error))
 
 
 def _answer(arguments: argparse.Namespace) -> str:
