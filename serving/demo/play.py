@@ -7,7 +7,7 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import kill
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,7 @@ from serving.supervisor import Supervisor
 
 READY_WITHIN = 180.0
 STALLED_AFTER = 120.0
+KILLS = 12
 MOVING = frozenset({"queued", "leased"})
 
 
@@ -53,7 +54,8 @@ class Running:
     provider: SandboxClient
     registrar: Registrar
     view: View
-    paid: set[str]
+    paid: set[str] = field(default_factory=set)
+    killed: list[str] = field(default_factory=list)
 
 
 async def play(script: Script, settings: Settings, artefact: Path, view: View) -> dict[str, Any]:
@@ -68,7 +70,7 @@ async def play(script: Script, settings: Settings, artefact: Path, view: View) -
         watching = asyncio.create_task(_watch(running, senders))
         resources.callback(watching.cancel)
         if script.chaos is not None:
-            killing = asyncio.create_task(_kill_at_random(running.supervisor, random.Random(script.chaos)))  # noqa: S311
+            killing = asyncio.create_task(_kill_at_random(running, random.Random(script.chaos)))  # noqa: S311
             resources.callback(killing.cancel)
         started = time.monotonic()
         await _perform(running, senders, script)
@@ -98,7 +100,7 @@ async def _start(settings: Settings, artefact: Path, view: View, resources: Asyn
     provider = await resources.enter_async_context(SandboxClient(settings.provider_url))
     registrar = Registrar(client, load_sealing(settings.keys, "content"), load_lookup(settings.keys))
     await supervisor.ready(READY_WITHIN)
-    return Running(settings, supervisor, client, provider, registrar, view, set())
+    return Running(settings, supervisor, client, provider, registrar, view)
 
 
 async def _enrol(running: Running, cast: Cast) -> dict[str, str]:
@@ -208,13 +210,14 @@ async def _watch(running: Running, senders: Senders) -> None:
         await asyncio.sleep(0.25)
 
 
-async def _kill_at_random(supervisor: Supervisor, chance: random.Random) -> None:
-    """kill -9 of one process every few seconds."""
-    while True:
-        await asyncio.sleep(1.0 + 3.0 * chance.random())
-        process_id = chance.choice(sorted(supervisor.processes().items()))[1]
+async def _kill_at_random(running: Running, chance: random.Random) -> None:
+    """kill -9 of one process every second or so, BentoML's workers among them; KILLS in all, so that it ends."""
+    for _ in range(KILLS):
+        await asyncio.sleep(0.5 + chance.random())
+        name, process_id = chance.choice(sorted(running.supervisor.processes().items()))
         with suppress(ProcessLookupError):
             kill(process_id, signal.SIGKILL)
+            running.killed.append(name)
 
 
 async def _judge(running: Running, senders: Senders, script: Script, seconds: float) -> dict[str, Any]:
@@ -234,6 +237,7 @@ async def _judge(running: Running, senders: Senders, script: Script, seconds: fl
         "refusals": dict(sorted(senders.receipts.refused.items())),
         "restarts": dict(running.supervisor.restarts),
         "chaos": script.chaos,
+        "killed": running.killed,
         "seconds": round(seconds, 2),
     }
 
