@@ -20,6 +20,8 @@ from training.pairs import load_pairs
 from training.registry import champion
 from training.train import main
 
+pytestmark = pytest.mark.slow
+
 DAY = 86_400.0
 FIRST = 1_648_800_000.0  # April 2022: the benchmark's cut lies in the middle of this mailbox
 WORDS = ("please", "look", "now", "weekly", "news", "disk", "full", "nothing", "new")
