@@ -26,8 +26,8 @@ train: .venv/.stamp-training ## Fine-tune: make train EXPERIMENT=experiments/001
 	@test -n "$(EXPERIMENT)" || { echo "name an experiment: make train EXPERIMENT=experiments/001-....toml" >&2; exit 2; }
 	@exec $(bin)/python -m training.train "$(EXPERIMENT)"
 
-test: .venv/.stamp-dev ## Run every test that needs no system package
-	@exec $(bin)/pytest --ignore=tests/interop $(ARGS)
+test: .venv/.stamp-dev ## Run every test that needs no system package, and the notebooks
+	@exec $(bin)/pytest --ignore=tests/interop --nbmake tests notebooks $(ARGS)
 
 interop: .venv/.stamp-dev ## Install Debian's packages and run the tests against foreign programs, none skipped
 	@sh tests/interop/install.sh
