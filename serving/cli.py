@@ -95,6 +95,17 @@ def add_recipient(
     print("registered" if can_receive else "registered; mail is held until it has a --certificate or --open")
 
 
+@recipient.command("reset-offset")
+def reset_offset(address: str) -> None:
+    """Forget what a recipient's reactions did to the threshold above which mail is urgent."""
+    from serving.sealing import load_lookup
+
+    settings = Settings()
+    lookup = load_lookup(settings.keys).address(address).hex()
+    answer = ask(settings, lambda client: client.execute("reset_offset", recipient=lookup))
+    print("forgotten" if answer["forgotten"] else "there was nothing to forget")
+
+
 @wallet.command("top-up")
 def top_up_wallet(
     address: str, amount: Annotated[float, typer.Argument(min=0.01, help="In the currency's major unit.")]

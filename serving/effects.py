@@ -56,8 +56,8 @@ def _analysed(outcome: p.Urgent | p.NotUrgent | p.Uncertain) -> Hop:
 def _triaged(outcome: p.Discarded | p.Digested | p.Delayed) -> Hop:
     triage: dict[str, Any] = {"outcome": p.kind(type(outcome)), "rule": outcome.rule}
     match outcome:
-        case p.Discarded():
-            return Hop({"triage": triage})
+        case p.Discarded(score=score, threshold=threshold, bound=bound):
+            return Hop({"triage": {**triage, "score": score, "threshold": threshold, "bound": bound}})
         case p.Digested(until):
             return Hop({"triage": {**triage, "until": until}}, until=until)
         case p.Delayed(until):

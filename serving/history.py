@@ -33,6 +33,11 @@ class History:
         found = await self._read(keys.first)
         return found | await self._read(keys.second(found))
 
+    async def offset(self, recipient: str) -> float:
+        """How far reactions have moved the recipient's urgent threshold, in log-odds. Raises BrokerUnavailable."""
+        (row,) = await self._reader.query("offset", recipient=self._lookup.address(recipient).hex())
+        return float(row["log_odds"])
+
     def observation(
         self, message: Message, recipient: str, ordinal: int, counters: Mapping[str, Counter]
     ) -> Observation:

@@ -73,14 +73,18 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """The classifier's word. `score` is a calibrated probability of "urgent"; `bound` the certified share of urgent
-    mail at or below the discard threshold, None while there is no certificate; `may_discard` is true only below it."""
+    """The classifier's word. `score` is a calibrated probability of "urgent". With `confidence`, less than the share
+    `bound` of urgent mail like this scores at or below `threshold`; all three are None without a certificate, and
+    `may_discard` is true only with one. `offset` is how far the recipient's urgent threshold was moved, in log-odds."""
 
     label: Literal["urgent", "not_urgent"]
     score: float
     bound: float | None
     may_discard: bool
     model_version: str
+    threshold: float | None = None
+    confidence: float | None = None
+    offset: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,9 +183,12 @@ class FailedOpen:
 
 @dataclass(frozen=True, slots=True)
 class Discarded:
-    """Within the certified bound, and the recipient's wish."""
+    """The recipient's wish: `score` is not above `threshold`, where less than the share `bound` of urgent mail lies."""
 
     rule: str
+    score: float
+    threshold: float
+    bound: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -317,9 +324,7 @@ TABLE: Mapping[Stage, Mapping[type[Outcome], Destination]] = {
         Digested: Deferred(Stage.DIGEST),
         Delayed: Deferred(Stage.ENCRYPTION),
     },
-    Stage.DIGEST: {
-        Bundled: Deferred(Stage.DIGEST),
-    },
+    Stage.DIGEST: {Bundled: Deferred(Stage.DIGEST)},
     Stage.ENCRYPTION: {
         Enclosed: Stage.PAYMENT,
         EnclosedFree: Stage.DELIVERY,
@@ -330,15 +335,8 @@ TABLE: Mapping[Stage, Mapping[type[Outcome], Destination]] = {
         Waived: Stage.DELIVERY,
         Unfunded: Parked(Stage.PAYMENT),
     },
-    Stage.DELIVERY: {
-        Sent: Stage.SETTLEMENT,
-        Undeliverable: Stage.SETTLEMENT,
-    },
-    Stage.SETTLEMENT: {
-        Captured: End.DELIVERED,
-        Unbilled: End.DELIVERED,
-        Returned: End.DEAD,
-    },
+    Stage.DELIVERY: {Sent: Stage.SETTLEMENT, Undeliverable: Stage.SETTLEMENT},
+    Stage.SETTLEMENT: {Captured: End.DELIVERED, Unbilled: End.DELIVERED, Returned: End.DEAD},
 }
 
 ENTRY = Stage.AUTHENTICATION

@@ -1,6 +1,7 @@
 """From a sealed mail and its recipient's address to a calibrated score: what classification and reanalysis share."""
 
 import asyncio
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,7 +17,7 @@ from serving.history import History, Reader
 from serving.pipeline import Observation, Prediction
 from serving.sealing import LookupKey, UnsealingKey
 from serving.stage import Work
-from training.artefact import Thresholds
+from training.artefact import Certificate, Thresholds
 from training.render import Example, render
 
 
@@ -27,9 +28,8 @@ class Model(Protocol):
     def version(self) -> str: ...
     @property
     def thresholds(self) -> Thresholds: ...
-    @property
-    def bound(self) -> float | None: ...
 
+    def certificate(self, *, is_automated: bool) -> Certificate | None: ...
     def predict(self, examples: Sequence[Example], *, max_length: int | None = None) -> NDArray[np.float64]: ...
 
 
@@ -59,6 +59,7 @@ class Scorer:
         self._content = content
         self._model = model
         self._batches = Batches(model, max_length)
+        self._is_first_look = max_length is None
 
     async def judge(self, work: Work) -> Judgement:
         """The prediction for one notification.
@@ -75,11 +76,14 @@ class Scorer:
         """The prediction for RFC 5322 octets and a bare address; raises as `judge` does."""
         message, recipient = _read(raw), recipient.lower()
         counters = await self._history.counters(message, recipient) if with_history else {}
+        offset = await self._history.offset(recipient) if with_history else 0.0
         try:
             example = render(message, recipient, history.features(message, recipient, counters))
             observation = self._history.observation(message, recipient, ordinal, counters)
             score = _checked(await self._batches.score(example))
-            return Judgement(self._prediction(score, message), observation)
+            # The certificate was made by first looks at mail with its history, and speaks of nothing else.
+            certificate = self._certificate(message) if with_history and self._is_first_look else None
+            return Judgement(self._prediction(score, offset, certificate), observation)
         except Exception as error:
             raise ModelFailure(error) from None
 
@@ -88,17 +92,33 @@ class Scorer:
         low, high = self._model.thresholds.band
         return low <= prediction.score < high
 
-    def _prediction(self, score: float, message: Message) -> Prediction:
-        thresholds, bound = self._model.thresholds, self._model.bound
-        is_low = thresholds.discard is not None and score <= thresholds.discard
+    def _certificate(self, message: Message) -> Certificate | None:
+        """Nobody replies to machines: their mail is certified apart, or never discarded."""
+        return self._model.certificate(is_automated=message.is_automated)
+
+    def _prediction(self, score: float, offset: float, certificate: Certificate | None) -> Prediction:
+        """The offset moves the urgent threshold alone; of what may be discarded it can only take away."""
+        common = self._model.thresholds.urgent
+        personal = personal_threshold(common, offset)
+        is_low = certificate is not None and score <= certificate.threshold and score < min(common, personal)
         return Prediction(
-            label="urgent" if score >= thresholds.urgent else "not_urgent",
+            label="urgent" if score >= personal else "not_urgent",
             score=score,
-            bound=bound,
-            # Nobody replies to machines, so the bound, learned from replies, says nothing about their mail.
-            may_discard=is_low and bound is not None and not message.is_automated,
+            bound=certificate.bound if certificate else None,
+            may_discard=is_low,
             model_version=self._model.version,
+            threshold=certificate.threshold if certificate else None,
+            confidence=certificate.confidence if certificate else None,
+            offset=offset,
         )
+
+
+def personal_threshold(urgent: float, offset: float) -> float:
+    """The urgent threshold, a probability, moved by `offset` in log-odds; exactly itself without one."""
+    if offset == 0.0:
+        return urgent
+    odds = urgent * math.exp(offset)
+    return odds / (1.0 - urgent + odds)
 
 
 @dataclass(slots=True)

@@ -67,10 +67,19 @@ class Triage:
         return self._digest(wishes, "the recipient's digest")
 
     def _discard(self, wishes: Wishes, prediction: Mapping[str, Any]) -> Discarded | Digested:
-        bound = prediction.get("bound")
-        if prediction.get("may_discard") is not True or not isinstance(bound, float):
-            return self._digest(wishes, "discard wished, but the score is not below a certified threshold")
-        return Discarded(f"the recipient's wish; at most {bound:.3%} of urgent mail scores this low")
+        match prediction:
+            case {
+                "may_discard": True,
+                "score": float(score),
+                "threshold": float(threshold),
+                "bound": float(bound),
+                "confidence": float(confidence),
+            } if score <= threshold:
+                certainty = f"with {100 * confidence:g}% confidence less than {100 * bound:g}% of urgent mail"
+                rule = f"the recipient's wish; {certainty} scores at or below {threshold:.4g}"
+                return Discarded(rule, score, threshold, bound)
+            case _:
+                return self._digest(wishes, "discard wished, but the score is not below a certified threshold")
 
     def _digest(self, wishes: Wishes, rule: str) -> Digested:
         periods = self._clock() // wishes.digest_every + 1

@@ -28,8 +28,8 @@ class ArtefactError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """Calibrated probabilities: at or above `urgent` it is urgent; below `discard` triage may discard (None: never);
-    a score inside `band` (low, high) is worth a second look."""
+    """Calibrated probabilities: at or above `urgent` it is urgent; at or below `discard` triage may discard a person's
+    mail (None: never); a score inside `band` (low, high) is worth a second look."""
 
     urgent: float
     discard: float | None
@@ -37,9 +37,29 @@ class Thresholds:
 
 
 @dataclass(frozen=True, slots=True)
+class Certificate:
+    """With `confidence`, less than the share `bound` of a slice's urgent mail scores at or below `threshold`.
+
+    It rests on `urgent` validation pairs, of which `lost` score that low; `clustered` is the upper bound on the share
+    lost when a recipient's pairs count as alike. `training.bound` says how it is made and what it assumes.
+    """
+
+    slice: str
+    threshold: float
+    bound: float
+    confidence: float
+    urgent: int
+    lost: int
+    clustered: float
+
+
+PEOPLE, MACHINES = "people", "machines"
+
+
+@dataclass(frozen=True, slots=True)
 class Description:
-    """What an artefact says of itself. `bound` is the certified share of urgent mail below `discard`, None without a
-    certificate; `trained_until` is seconds since the epoch; `mean` and `scale` are the features' signed-log scaling.
+    """What an artefact says of itself. `certificates` has at most one a slice; `bound` and `thresholds.discard` repeat
+    the people's. `trained_until` is seconds since the epoch; `mean` and `scale` are the features' signed-log scaling.
 
     The probability is sigmoid(logit / temperature + offset).
     """
@@ -56,6 +76,11 @@ class Description:
     features: tuple[str, ...]
     mean: tuple[float, ...]
     scale: tuple[float, ...]
+    certificates: tuple[Certificate, ...] = ()
+
+    def certificate(self, slice_: str) -> Certificate | None:
+        """What is certified for the slice, if anything."""
+        return next((each for each in self.certificates if each.slice == slice_), None)
 
     def write(self, folder: Path) -> None:
         """Writes the folder's `artefact.json`."""
@@ -93,6 +118,10 @@ class Artefact:
     @property
     def bound(self) -> float | None:
         return self.description.bound
+
+    def certificate(self, *, is_automated: bool) -> Certificate | None:
+        """What is certified for mail that a machine sent, or a person; without it nothing of the sort is discarded."""
+        return self.description.certificate(MACHINES if is_automated else PEOPLE)
 
     @property
     def max_length(self) -> int:
@@ -145,6 +174,7 @@ def describe(folder: Path) -> Description:
         }
         low, high = values["thresholds"]["band"]
         values["thresholds"] = Thresholds(values["thresholds"]["urgent"], values["thresholds"]["discard"], (low, high))
+        values["certificates"] = tuple(Certificate(**each) for each in values.get("certificates", ()))
         described = Description(**values)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ArtefactError(
@@ -152,6 +182,11 @@ def describe(folder: Path) -> Description:
         ) from None
     if described.features != FEATURES:
         raise ArtefactError(f"{folder}: trained on other features than data.history makes; train or fetch a newer one")
+    people = described.certificate(PEOPLE)
+    if (described.thresholds.discard, described.bound) != (people and people.threshold, people and people.bound):
+        raise ArtefactError(
+            f"{folder}: would discard without a certificate; run `python -m training.calibration` on it"
+        )
     return described
 
 

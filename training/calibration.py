@@ -1,13 +1,28 @@
-"""From a graph's logits to probabilities and thresholds, fitted on validation pairs alone."""
+"""From a graph's logits to probabilities and thresholds, fitted on validation pairs alone.
 
+`python -m training.calibration --model FOLDER --messages M.parquet --interactions I.parquet --alpha 0.01` certifies an
+artefact's discard threshold on validation and writes it into the artefact's description; register it afterwards.
+"""
+
+import argparse
+import json
 import math
+import sys
+from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 
-from training.artefact import Thresholds, sigmoid
+from data.table import BadTable
+from training.artefact import GRAPH, Artefact, ArtefactError, Thresholds, redescribe, sigmoid
+from training.bound import certify_slices, discarded, stated
+from training.config import Config
+from training.pairs import BadPairs, check_labels, digest, load_pairs
+from training.provenance import provenance
+from training.scores import resumed_logits
 
 
 def fit_scale(logits: NDArray[np.float64], labels: NDArray[np.int64]) -> tuple[float, float]:
@@ -26,7 +41,7 @@ def choose_thresholds(
     scores: NDArray[np.float64], labels: NDArray[np.int64], *, recall: float, band: float
 ) -> Thresholds:
     """`urgent` is the highest score that keeps at least `recall` of the urgent pairs; its band holds that share of all
-    pairs, half on each side. There is no discard threshold: that takes a certificate."""
+    pairs, half on each side. There is no discard threshold: that takes a certificate (training.bound)."""
     urgent_scores = np.sort(scores[labels == 1])[::-1]
     urgent = float(urgent_scores[math.ceil(recall * len(urgent_scores)) - 1])
     ranked = np.sort(scores)
@@ -38,3 +53,56 @@ def choose_thresholds(
 def calibrated(logits: NDArray[np.float64], temperature: float, offset: float) -> NDArray[np.float64]:
     """The probabilities that an artefact with this temperature and offset gives."""
     return sigmoid(logits / temperature + offset)
+
+
+def main() -> None:
+    """Certifies, says what it found, and writes it down; exit status 0, or 1 with one line on standard error."""
+    arguments = _arguments()
+    try:
+        found = certify_artefact(arguments)
+    except (BadTable, BadPairs, ArtefactError) as error:
+        sys.exit(str(error))
+    text = json.dumps(found, indent=2)
+    print(text)
+    if arguments.report:
+        arguments.report.write_text(text + "\n", encoding="utf-8")
+
+
+def certify_artefact(arguments: argparse.Namespace) -> dict[str, Any]:
+    """The report; the artefact's description is changed. Raises BadTable, BadPairs, ArtefactError."""
+    artefact, cuts = Artefact.load(arguments.model), Config("calibration").cuts
+    pairs = load_pairs(arguments.messages, arguments.interactions, "replied_24h")
+    validation, source = pairs.between(*cuts), digest(arguments.messages, arguments.interactions)
+    check_labels(validation, "validation")
+    name = sha256((arguments.model / GRAPH).with_suffix(".bin").read_bytes() + source.encode()).hexdigest()[:16]
+    logits = resumed_logits(artefact, validation, arguments.cache / f"{name}-{artefact.max_length}.f64")
+    scores = calibrated(logits, artefact.description.temperature, artefact.description.offset)
+    certificates = certify_slices(
+        scores, validation.labels, validation.recipients, validation.automated, alpha=arguments.alpha
+    )
+    redescribe(arguments.model, **stated(artefact.thresholds, certificates))
+    report = {"model": artefact.version, "dataset_digest": source, "split": "validation", **provenance()}
+    report["slices"] = discarded(scores, validation, certificates)
+    report["band_share"] = _share(scores, artefact.thresholds.band)
+    return report
+
+
+def _share(scores: NDArray[np.float64], band: tuple[float, float]) -> float:
+    return float(((scores >= band[0]) & (scores < band[1])).mean())
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="training.calibration", description=__doc__)
+    parser.add_argument("--model", type=Path, required=True, help="an artefact's folder; its description is changed")
+    parser.add_argument("--messages", type=Path, required=True)
+    parser.add_argument("--interactions", type=Path, required=True)
+    parser.add_argument("--alpha", type=float, default=0.01, help="share of urgent mail that may be lost")
+    parser.add_argument(
+        "--cache", type=Path, default=Path("var/calibration"), help="where logits wait for a second run"
+    )
+    parser.add_argument("--report", type=Path, help="also write the report here")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    main()

@@ -10,7 +10,9 @@ from torch.utils.data import DataLoader
 
 from data.history import FEATURES
 from training.artefact import Artefact, Description, Thresholds, redescribe, sigmoid
-from training.baselines import addressed_directly, boosted_trees
+from training.baselines.peer import Material, Peer
+from training.baselines.peers import PEERS
+from training.bound import certify_slices, stated
 from training.calibration import calibrated, choose_thresholds, fit_scale
 from training.config import Config
 from training.example import write_example
@@ -35,12 +37,15 @@ def complete(model: Classifier, config: Config, everything: Pairs, validation: P
     temperature, offset = fit_scale(logits, validation.labels)
     scores = calibrated(logits, temperature, offset)
     thresholds = choose_thresholds(scores, validation.labels, recall=config.urgent_recall, band=config.band)
-    redescribe(folder, temperature=temperature, offset=offset, thresholds=thresholds)
+    slices = (scores, validation.labels, validation.recipients, validation.automated)
+    certified = stated(thresholds, certify_slices(*slices, alpha=config.alpha))
+    redescribe(folder, temperature=temperature, offset=offset, **certified)
     _log("validation", measure(scores, validation.labels) | _operating_point(scores, validation.labels, thresholds))
-    same = everything.draw(config.train_pairs, config.seed)
-    _log("validation.trees", measure(boosted_trees(everything, validation, config.seed), validation.labels))
-    _log("validation.trees_same_pairs", measure(boosted_trees(same, validation, config.seed), validation.labels))
-    _log("validation.rule", measure(addressed_directly(validation), validation.labels))
+    learned, judged = Material(everything), Material(validation)
+    for name, peer in PEERS.items():
+        _log(f"validation.{name}", _peer(peer, learned, judged, config))
+    same = Material(everything.draw(config.train_pairs, config.seed))
+    _log("validation.boosted_trees_same_pairs", _peer(PEERS["boosted_trees"], same, judged, config))
     _log("quantisation", _compare(model, config, tokenizer, logits, validation))
     if config.register:
         print(f"registered as version {register(config.tracking, folder)}, champion")
@@ -51,6 +56,10 @@ def judge(artefact: Artefact, pairs: Pairs) -> NDArray[np.float64]:
     """The artefact's logits, (N,), with a progress bar."""
     examples = pairs.examples()
     return np.concatenate([artefact.logits(chunk) for chunk in chunks(examples, "scoring")])
+
+
+def _peer(peer: Peer, learned: Material, judged: Material, config: Config) -> dict[str, float]:
+    return measure(peer(learned, config.seed)(judged, np.arange(len(judged))), judged.pairs.labels)
 
 
 def _describe(model: Classifier, config: Config, source: str) -> Description:

@@ -48,6 +48,7 @@ class Config:
     threads: int = 0  # 0 leaves torch's own choice
 
     urgent_recall: float = 0.8  # the urgent threshold is the highest that keeps this share of urgent validation pairs
+    alpha: float = 0.01  # share of urgent mail that may be discarded, certified on the validation pairs
     band: float = 0.05  # share of validation pairs around that threshold that is looked at again
     calibration_pairs: int = 300  # training pairs that the quantiser sees
 
@@ -58,6 +59,8 @@ class Config:
     def __post_init__(self) -> None:
         if not 0 < self.band <= 0.1:
             raise ConfigError(f"band = {self.band}: give a share above 0 and at most 0.1")
+        if not 0 < self.alpha < 1:
+            raise ConfigError(f"alpha = {self.alpha}: give a share between 0 and 1")
         if not 0 < self.urgent_recall < 1:
             raise ConfigError(f"urgent_recall = {self.urgent_recall}: give a share between 0 and 1")
         if self.cuts[0] >= self.cuts[1]:

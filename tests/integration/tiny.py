@@ -33,6 +33,7 @@ def make_artefact(folder: Path) -> Path:
         "features": FEATURES,
         "mean": (0.0,) * len(FEATURES),
         "scale": (1.0,) * len(FEATURES),
+        "certificates": (),
     }
     Description(**{field.name: stated[field.name] for field in fields(Description)}).write(folder)  # type: ignore[arg-type]
     return folder

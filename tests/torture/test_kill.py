@@ -26,7 +26,7 @@ from serving.queue.client import Client
 from serving.stage import serve
 async def authenticate(work): return Authenticated("api_key")
 async def classify(work): return NotUrgent(Prediction("not_urgent", 0.0, 0.01, True, "v"), None)
-async def triage(work): return Discarded("torture")
+async def triage(work): return Discarded("torture", 0.0, 0.01, 0.01)
 async def main():
     client = await Client.connect(Path(sys.argv[1]))
     stages = {Stage.AUTHENTICATION: authenticate, Stage.CLASSIFICATION: classify, Stage.TRIAGE: triage}

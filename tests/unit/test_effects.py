@@ -24,7 +24,7 @@ EVERY: list[p.Outcome] = [
     p.Uncertain(PREDICTION, OBSERVATION),
     p.Unscored("error"),
     p.FailedOpen("error"),
-    p.Discarded("wish"),
+    p.Discarded("wish", 0.001, 0.002, 0.01),
     p.Digested(99.0, "wish"),
     p.Delayed(99.0, "wish"),
     p.Bundled(7),
@@ -94,6 +94,13 @@ def test_an_analysis_carries_what_it_adds_to_the_history() -> None:
     assert list(analysed.seen) == [Seen(b"k" * 32, 2, 17.5, 9)]
     assert analysed.reaction == b"r" * 32 + b"s" * 32
     assert analysed.facts["prediction"]["score"] == 0.91
+
+
+def test_what_is_discarded_prints_its_bound() -> None:
+    """Promise 5: who looks at the decision sees score, threshold and bound, whatever model came later."""
+    assert hop(p.Discarded("wish", 0.001, 0.002, 0.01)).facts == {
+        "triage": {"outcome": "discarded", "rule": "wish", "score": 0.001, "threshold": 0.002, "bound": 0.01}
+    }
 
 
 def test_what_is_put_off_says_until_when() -> None:

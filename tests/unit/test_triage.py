@@ -15,8 +15,16 @@ from serving.triage import LONGEST_INTERVAL, LONGEST_STRETCH, SHORTEST_INTERVAL,
 NOW = 1_000_000.0
 VERIFIED = {"outcome": "authenticated", "method": "api_key"}
 UNVERIFIED = {"outcome": "unverified", "reason": "no From; set From"}
-CERTIFIED = {"label": "not_urgent", "score": 0.01, "bound": 0.002, "may_discard": True, "model_version": "1"}
-UNCERTIFIED = CERTIFIED | {"bound": None, "may_discard": False}
+CERTIFIED = {
+    "label": "not_urgent",
+    "score": 0.01,
+    "bound": 0.002,
+    "may_discard": True,
+    "model_version": "1",
+    "threshold": 0.02,
+    "confidence": 0.95,
+}
+UNCERTIFIED = CERTIFIED | {"bound": None, "may_discard": False, "threshold": None, "confidence": None}
 
 
 class Broker:
@@ -69,11 +77,21 @@ async def test_a_wish_to_discard_is_followed_below_the_certified_threshold_and_p
     outcome = await _decide(Broker({"not_urgent": "discard"}), VERIFIED, CERTIFIED)
 
     assert isinstance(outcome, Discarded)
-    assert "0.200%" in outcome.rule
+    assert "with 95% confidence less than 0.2% of urgent mail scores at or below 0.02" in outcome.rule
+    assert (outcome.score, outcome.threshold, outcome.bound) == (0.01, 0.02, 0.002)
 
 
 @pytest.mark.parametrize(
-    "prediction", [UNCERTIFIED, {}, CERTIFIED | {"may_discard": False}, CERTIFIED | {"bound": None}, {"may_discard": 1}]
+    "prediction",
+    [
+        UNCERTIFIED,
+        {},
+        {"may_discard": 1},
+        *(CERTIFIED | {name: None} for name in ("bound", "threshold", "confidence", "score")),
+        CERTIFIED | {"may_discard": False},
+        CERTIFIED | {"score": 0.021},
+        {name: value for name, value in CERTIFIED.items() if name not in ("threshold", "confidence")},
+    ],
 )
 async def test_nothing_is_discarded_without_a_certificate(prediction: Mapping[str, Any]) -> None:
     """Until the champion carries a bound, a wish to discard only defers."""

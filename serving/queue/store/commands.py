@@ -5,12 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import history, intake, ledger
+from serving.queue.store import history, intake, ledger, offsets
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction
 
 Answer = dict[str, Any]
-REACTIONS = frozenset({"acknowledged", "not_urgent", "was_urgent"})
+REACTIONS = frozenset(offsets.STEPS)
 ACTED = frozenset({"acknowledged", "was_urgent"})
 
 
@@ -72,17 +72,25 @@ def wake(transaction: Transaction, id: str) -> Answer:
 
 
 def react(transaction: Transaction, id: str, kind: str, at: float) -> Answer:
-    """Store what the recipient did; an acknowledgement or "was urgent" also grows the history, once."""
+    """Store what the recipient did, once: it moves the recipient's threshold, and "acted" also grows the history."""
     if kind not in REACTIONS:
         raise Refused("malformed", f"a reaction is one of {', '.join(sorted(REACTIONS))}")
-    if transaction.one("reaction_keys", id=int(id)) is None:
+    row = transaction.one("reaction_keys", id=int(id))
+    if row is None:
         raise Refused("not_found", "no such notification")
     fresh = transaction.run("insert_reaction", id=int(id), kind=kind, at=at).rowcount == 1
     if fresh:
         transaction.event(int(id), None, kind, None, {"at": at})
+    if fresh and row["reaction"]:  # only a decision of the classifier can be corrected
+        offsets.correct(transaction, bytes(row["recipient"]), kind)
     if fresh and kind in ACTED:
         history.react(transaction, int(id), at)
     return {"id": id, "fresh": fresh}
+
+
+def reset_offset(transaction: Transaction, recipient: str) -> Answer:
+    """Forget what a recipient's reactions did to the urgent threshold; `forgotten` is false where there was nothing."""
+    return {"forgotten": offsets.reset(transaction, bytes.fromhex(recipient))}
 
 
 def open_intent(
@@ -144,6 +152,7 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
         enroll_recipient,
         wake,
         react,
+        reset_offset,
         open_intent,
         close_intent,
         bundle,

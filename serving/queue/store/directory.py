@@ -70,6 +70,12 @@ def counters(transaction: Transaction, keys: list[str]) -> Rows:
     return _rows([row for row in found if row is not None])
 
 
+def offset(transaction: Transaction, recipient: str) -> Rows:
+    """How far a recipient's urgent threshold was moved, in log-odds; 0.0 for one who never reacted."""
+    row = transaction.one("offset", recipient=bytes.fromhex(recipient))
+    return [{"log_odds": 0.0 if row is None else row["log_odds"]}]
+
+
 def balance(transaction: Transaction, account: str) -> Rows:
     """An account's balance in minor units."""
     return _rows(transaction.all("account", account=account))
@@ -124,6 +130,7 @@ QUERIES: Mapping[str, Query] = {
         domain_owners,
         recipient,
         counters,
+        offset,
         balance,
         postings,
         intents,

@@ -118,6 +118,12 @@ CREATE TABLE reaction (
     PRIMARY KEY (notification, kind)
 ) STRICT, WITHOUT ROWID;
 
+-- How far a recipient's urgent threshold lies from everybody's.
+CREATE TABLE personal_offset (
+    recipient BLOB PRIMARY KEY,
+    log_odds  REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE account (
     name     TEXT PRIMARY KEY,
     currency TEXT    NOT NULL,

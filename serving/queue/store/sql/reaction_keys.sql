@@ -1,1 +1,1 @@
-SELECT reaction FROM notification WHERE id = :id
+SELECT reaction, recipient FROM notification WHERE id = :id

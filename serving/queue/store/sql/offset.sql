@@ -1,0 +1,1 @@
+SELECT log_odds FROM personal_offset WHERE recipient = :recipient
