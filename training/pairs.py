@@ -1,10 +1,12 @@
 """The examples of a run: every (message, recipient) of the tables with its text, its history then, and its label."""
 
+import math
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, fields, replace
 from hashlib import sha256
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +14,15 @@ from numpy.typing import NDArray
 from data.history import FEATURES
 from data.replay import replay
 from data.schema import Interaction, Message
-from data.table import read_interactions, read_messages
+from data.table import count_rows, read_interactions, read_messages
+from training.progress import bar
 from training.render import Example, render
 
+DAY = 86_400.0
+
 Row = tuple[Message, str, NDArray[np.float32]]
+Key = tuple[str, str, str]  # list, message_id, recipient
+Listed = TypeVar("Listed", Message, Interaction)
 
 
 class BadPairs(ValueError):
@@ -24,7 +31,11 @@ class BadPairs(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Pairs:
-    """Aligned arrays of N pairs: `labels` int64 of 0 and 1, `dates` float64 seconds, `features` float32 (N, F)."""
+    """Aligned columns of N pairs: `labels` int64 of 0 and 1, `dates` float64 seconds, `features` float32 (N, F).
+
+    `people` says who a recipient is under whatever address; `settled` is when the label was known, seconds: at the
+    reply, or a day after the mail.
+    """
 
     texts: tuple[str, ...]
     features: NDArray[np.float32]
@@ -32,24 +43,24 @@ class Pairs:
     dates: NDArray[np.float64]
     recipients: tuple[str, ...]
     automated: NDArray[np.bool_]
+    senders: tuple[str, ...]
+    people: tuple[str, ...]
+    settled: NDArray[np.float64]
 
     def __len__(self) -> int:
         return len(self.texts)
 
     def take(self, rows: NDArray[np.intp]) -> "Pairs":
         """The pairs of these rows, in that order."""
-        return Pairs(
-            tuple(self.texts[row] for row in rows),
-            self.features[rows],
-            self.labels[rows],
-            self.dates[rows],
-            tuple(self.recipients[row] for row in rows),
-            self.automated[rows],
-        )
+        return Pairs(*(_taken(getattr(self, field.name), rows) for field in fields(self)))
+
+    def rows_between(self, start: float, end: float) -> NDArray[np.intp]:
+        """Which rows hold mail that arrived at or after `start` and before `end`."""
+        return np.flatnonzero((self.dates >= start) & (self.dates < end))
 
     def between(self, start: float, end: float) -> "Pairs":
         """The pairs whose mail arrived at or after `start` and before `end`."""
-        return self.take(np.flatnonzero((self.dates >= start) & (self.dates < end)))
+        return self.take(self.rows_between(start, end))
 
     def draw(self, count: int, seed: int) -> "Pairs":
         """`count` pairs drawn without replacement, in order of time; all of them where count is 0 or too many."""
@@ -67,16 +78,23 @@ class Pairs:
         return [Example(text, features) for text, features in zip(self.texts, self.features, strict=True)]
 
 
-def load_pairs(messages: Path, interactions: Path, label: str) -> Pairs:
-    """All pairs in order of time, history folded over every message. Raises BadPairs and data.table.BadTable."""
-    labels = _labels(read_interactions(interactions), label)
-    if not labels:
+def load_pairs(messages: Path, interactions: Path, label: str, *, only: str = "", without: str = "") -> Pairs:
+    """All pairs in order of time, history folded over every message. Raises BadPairs and data.table.BadTable.
+
+    `only` or `without` names a list: neither mails nor pairs of others, or of this one, are read; history knows nothing
+    of them either.
+    """
+    if label not in ("replied", "replied_24h"):
+        raise BadPairs(f"label = {label!r}: give replied or replied_24h")
+    outcomes = {_key(pair): pair for pair in _on_lists(read_interactions(interactions), only, without)}
+    _check_list(interactions, only or without)
+    if not outcomes:
         raise BadPairs(f"{interactions}: no pair of mail and recipient in it; give a mailbox with recipients")
     wanted: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for list_name, message_id, recipient in labels:
+    for list_name, message_id, recipient in outcomes:
         wanted[list_name, message_id].append(recipient)
-    rows = replay(read_messages(messages), lambda message: wanted.pop((message.list, message.message_id), ()))
-    pairs = _collect(rows, labels)
+    mails = bar(_on_lists(read_messages(messages), only, without), "history", count_rows(messages), "mail")
+    pairs = _collect(replay(mails, lambda mail: wanted.pop((mail.list, mail.message_id), ())), outcomes, label)
     if wanted:
         raise BadPairs(
             f"{interactions}: {len(wanted)} of its mails are not in {messages}; give tables that belong together"
@@ -103,26 +121,47 @@ def digest(*paths: Path) -> str:
     return whole.hexdigest()
 
 
-def _labels(interactions: Iterable[Interaction], label: str) -> dict[tuple[str, str, str], bool]:
-    if label not in ("replied", "replied_24h"):
-        raise BadPairs(f"label = {label!r}: give replied or replied_24h")
-    return {(pair.list, pair.message_id, pair.recipient): bool(getattr(pair, label)) for pair in interactions}
+def _on_lists(rows: Iterable[Listed], only: str, without: str) -> Iterator[Listed]:
+    return (row for row in rows if (not only or row.list == only) and (not without or row.list != without))
 
 
-def _collect(rows: Iterable[Row], labels: Mapping[tuple[str, str, str], bool]) -> Pairs:
-    texts, features, marks, dates, recipients, automated = [], [], [], [], [], []
+def _check_list(interactions: Path, name: str) -> None:
+    if not name:
+        return
+    known = sorted({pair.list for pair in read_interactions(interactions)})
+    if name not in known:
+        raise BadPairs(f"{interactions}: there is no list {name!r} in it; its lists are {', '.join(known)}")
+
+
+def _key(pair: Interaction) -> Key:
+    return pair.list, pair.message_id, pair.recipient
+
+
+def _settled(pair: Interaction) -> float:
+    """When it was known whether the recipient answered within a day."""
+    hours = pair.reply_latency_h
+    return pair.date + (min(max(hours * 3_600.0, 0.0), DAY) if hours is not None and math.isfinite(hours) else DAY)
+
+
+def _collect(rows: Iterable[Row], outcomes: Mapping[Key, Interaction], label: str) -> Pairs:
+    texts, histories, found = [], [], []
     for message, recipient, history in rows:
         texts.append(render(message, recipient, history).text)
-        features.append(history)
-        marks.append(labels[message.list, message.message_id, recipient])
-        dates.append(message.date)
-        recipients.append(recipient)
-        automated.append(message.is_automated)
+        histories.append(history)
+        pair = outcomes[message.list, message.message_id, recipient]
+        found.append(replace(pair, date=message.date, sender=message.sender, is_automated=message.is_automated))
     return Pairs(
-        tuple(texts),
-        np.array(features, dtype=np.float32).reshape(len(texts), len(FEATURES)),
-        np.array(marks, dtype=np.int64),
-        np.array(dates, dtype=np.float64),
-        tuple(recipients),
-        np.array(automated, dtype=np.bool_),
+        texts=tuple(texts),
+        features=np.array(histories, dtype=np.float32).reshape(len(texts), len(FEATURES)),
+        labels=np.array([bool(getattr(pair, label)) for pair in found], dtype=np.int64),
+        dates=np.array([pair.date for pair in found], dtype=np.float64),
+        recipients=tuple(pair.recipient for pair in found),
+        automated=np.array([pair.is_automated for pair in found], dtype=np.bool_),
+        senders=tuple(pair.sender for pair in found),
+        people=tuple(pair.recipient_id for pair in found),
+        settled=np.array([_settled(pair) for pair in found], dtype=np.float64),
     )
+
+
+def _taken(column: Any, rows: NDArray[np.intp]) -> Any:
+    return tuple(column[row] for row in rows) if isinstance(column, tuple) else column[rows]

@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+from hashlib import sha256
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -27,3 +28,8 @@ def _commit() -> str:
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
     return found.stdout.strip()
+
+
+def pseudonym(address: str) -> str:
+    """What stands for an address in a report that others may read: the first 12 digits of its SHA-256."""
+    return sha256(address.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -123,7 +123,11 @@ def test_the_run_is_written_down(trained: Path, config: Config) -> None:
     assert run.info.run_id.startswith(json.loads((trained / "artefact.json").read_text())["version"].split("-")[-1])
     assert run.data.params["dataset_digest"] == Artefact.load(trained).dataset_digest
     assert run.data.params["seed"] == "0"
-    assert {"validation.auroc", "validation.trees.auroc", "quantisation.max_difference"} <= run.data.metrics.keys()
+    assert {
+        "validation.auroc",
+        "validation.boosted_trees.auroc",
+        "quantisation.max_difference",
+    } <= run.data.metrics.keys()
     model = mlflow.models.get_model_info("models:/clarion@champion")
     assert model.signature is not None
     assert model.saved_input_example_info is not None

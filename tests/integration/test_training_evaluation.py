@@ -64,7 +64,14 @@ def test_a_limit_draws_the_same_rows_for_the_same_seed(tables: Path, monkeypatch
     assert "--seed 3" in first["command"]
 
 
-def test_a_split_that_selects_nothing_is_one_line(tables: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_split_that_selects_nothing_is_one_line(
+    tables: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     """Zero rows would print figures of nothing."""
-    with pytest.raises(SystemExit, match="split train: no pair lies in this span"):
+    with pytest.raises(SystemExit) as refused:
         run(tables, monkeypatch, "--split", "train")
+
+    assert refused.value.code == 2
+    assert capsys.readouterr().err == (
+        "split train: selects no pair; leave --split out, or name one that these tables reach into\n"
+    )
