@@ -91,10 +91,20 @@ def stated(thresholds: Thresholds, certificates: Sequence[Certificate]) -> dict[
     }
 
 
-def discarded(scores: NDArray[np.float64], judged: Pairs, certificates: Sequence[Certificate]) -> list[dict[str, Any]]:
+def later_half(scores: NDArray[np.float64], judged: Pairs, *, alpha: float) -> list[dict[str, Any]]:
+    """What no certificate can promise, tried: certified on the earlier half of the mail, judged on the later half."""
+    is_early = judged.dates < np.median(judged.dates)
+    early, late = judged.take(np.flatnonzero(is_early)), judged.take(np.flatnonzero(~is_early))
+    found = certify_slices(scores[is_early], early.labels, early.recipients, early.automated, alpha=alpha)
+    return consequences(scores[~is_early], late, found)
+
+
+def consequences(
+    scores: NDArray[np.float64], judged: Pairs, certificates: Sequence[Certificate]
+) -> list[dict[str, Any]]:
     """Each certificate with the number of its slice's pairs, and the shares of them at or below its threshold."""
-    rows = ((each, judged.automated == (each.slice == MACHINES)) for each in certificates)
-    return [{**asdict(each), **_shares(scores[of] <= each.threshold, judged.labels[of])} for each, of in rows]
+    certified = ((each, judged.automated == (each.slice == MACHINES)) for each in certificates)
+    return [{**asdict(each), **_shares(scores[of] <= each.threshold, judged.labels[of])} for each, of in certified]
 
 
 def _shares(is_low: NDArray[np.bool_], labels: NDArray[np.int64]) -> dict[str, Any]:

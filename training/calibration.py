@@ -8,6 +8,7 @@ import argparse
 import json
 import math
 import sys
+from collections.abc import Sequence
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -17,10 +18,12 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize  # type: ignore[import-untyped]
 
 from data.table import BadTable
-from training.artefact import GRAPH, Artefact, ArtefactError, Thresholds, redescribe, sigmoid
-from training.bound import certify_slices, discarded, stated
+from training.artefact import GRAPH, Artefact, ArtefactError, Certificate, Thresholds, redescribe, sigmoid
+from training.baselines.peer import Material
+from training.baselines.peers import PEERS
+from training.bound import certify_slices, consequences, later_half, stated
 from training.config import Config
-from training.pairs import BadPairs, check_labels, digest, load_pairs
+from training.pairs import BadPairs, Pairs, check_labels, digest, load_pairs
 from training.provenance import provenance
 from training.scores import resumed_logits
 
@@ -56,13 +59,16 @@ def calibrated(logits: NDArray[np.float64], temperature: float, offset: float) -
 
 
 def main() -> None:
-    """Certifies, says what it found, and writes it down; exit status 0, or 1 with one line on standard error."""
-    arguments = _arguments()
+    """Certifies, says what it found, and writes it down; exit status 0, or 2 with one line on standard error."""
     try:
-        found = certify_artefact(arguments)
-    except (BadTable, BadPairs, ArtefactError) as error:
-        sys.exit(str(error))
-    text = json.dumps(found, indent=2)
+        _run(_arguments())
+    except (BadTable, BadPairs, ArtefactError, OSError) as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    text = json.dumps(certify_artefact(arguments), indent=2)
     print(text)
     if arguments.report:
         arguments.report.write_text(text + "\n", encoding="utf-8")
@@ -77,14 +83,34 @@ def certify_artefact(arguments: argparse.Namespace) -> dict[str, Any]:
     name = sha256((arguments.model / GRAPH).with_suffix(".bin").read_bytes() + source.encode()).hexdigest()[:16]
     logits = resumed_logits(artefact, validation, arguments.cache / f"{name}-{artefact.max_length}.f64")
     scores = calibrated(logits, artefact.description.temperature, artefact.description.offset)
-    certificates = certify_slices(
-        scores, validation.labels, validation.recipients, validation.automated, alpha=arguments.alpha
-    )
+    certificates = _certificates(scores, validation, arguments.alpha)
     redescribe(arguments.model, **stated(artefact.thresholds, certificates))
     report = {"model": artefact.version, "dataset_digest": source, "split": "validation", **provenance()}
-    report["slices"] = discarded(scores, validation, certificates)
     report["band_share"] = _share(scores, artefact.thresholds.band)
+    report |= _told(scores, validation, certificates, arguments.alpha)
+    if arguments.peers:
+        report["peers"] = {"boosted_trees": _trees(pairs.between(-math.inf, cuts[0]), validation, arguments.alpha)}
     return report
+
+
+def _trees(learned: Pairs, validation: Pairs, alpha: float) -> dict[str, Any]:
+    """The strongest classical peer, certified by the same rule on the same pairs."""
+    scores = PEERS["boosted_trees"](Material(learned), 0)(Material(validation), np.arange(len(validation)))
+    return _told(scores, validation, _certificates(scores, validation, alpha), alpha)
+
+
+def _told(
+    scores: NDArray[np.float64], validation: Pairs, certificates: Sequence[Certificate], alpha: float
+) -> dict[str, Any]:
+    """What the certificates cost and save here, and how one from the earlier half did on the later."""
+    return {
+        "certificates": consequences(scores, validation, certificates),
+        "earlier_half_tried_on_later": later_half(scores, validation, alpha=alpha),
+    }
+
+
+def _certificates(scores: NDArray[np.float64], judged: Pairs, alpha: float) -> tuple[Certificate, ...]:
+    return certify_slices(scores, judged.labels, judged.recipients, judged.automated, alpha=alpha)
 
 
 def _share(scores: NDArray[np.float64], band: tuple[float, float]) -> float:
@@ -97,11 +123,15 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--messages", type=Path, required=True)
     parser.add_argument("--interactions", type=Path, required=True)
     parser.add_argument("--alpha", type=float, default=0.01, help="share of urgent mail that may be lost")
+    parser.add_argument("--peers", action="store_true", help="also certify the boosted trees, for comparison")
     parser.add_argument(
         "--cache", type=Path, default=Path("var/calibration"), help="where logits wait for a second run"
     )
     parser.add_argument("--report", type=Path, help="also write the report here")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not 0 < arguments.alpha < 1:
+        parser.error("--alpha: give a share between 0 and 1")
+    return arguments
 
 
 if __name__ == "__main__":
