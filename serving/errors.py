@@ -32,11 +32,15 @@ class Refused(ClarionError):
 
 
 class Temporary(ClarionError):
-    """A stage cannot finish now and may later: retried after `retry_after` seconds (None: backoff)."""
+    """A stage cannot finish now and may later: retried after `retry_after` seconds (None: backoff).
 
-    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+    `is_outage`: something that all work needs is away, the operator should know, and the message is safe to log.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None, is_outage: bool = False) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+        self.is_outage = is_outage
 
 
 class Unsealable(ClarionError):

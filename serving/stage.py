@@ -9,6 +9,7 @@ from typing import Any
 
 from serving.effects import hop_of
 from serving.errors import BrokerUnavailable, Refused, Temporary
+from serving.outages import Outages
 from serving.pipeline import Outcome, Stage, Unfunded, kind
 from serving.queue.client import Client
 from serving.queue.lease import Lease
@@ -54,13 +55,14 @@ class _Stand:
     stage: Stage
     handle: Handler
     unfunded: Shortfall | None
+    outages: Outages
 
 
 async def serve(
     stage: Stage, client: Client, handle: Handler, *, concurrency: int = 8, unfunded: Shortfall | None = None
 ) -> None:
     """Work for the stage until cancelled or the client is closed, on at most `concurrency` notifications at once."""
-    stand = _Stand(stage, handle, unfunded)
+    stand = _Stand(stage, handle, unfunded, Outages(stage))
     working: set[asyncio.Task[None]] = set()
     async with asyncio.TaskGroup() as tasks:
         async for lease in client.consume(stage.value, credit=concurrency, visibility=VISIBILITY):
@@ -91,6 +93,7 @@ async def _attempt(stand: _Stand, lease: Lease) -> None:
     try:
         await _complete(lease, stand.unfunded, work, await stand.handle(work))
     except Temporary as temporary:
+        stand.outages.tell(temporary)
         delay = backoff(lease.attempt) if temporary.retry_after is None else temporary.retry_after
         await _retry(lease, delay, str(temporary))
     except BrokerUnavailable:

@@ -92,7 +92,9 @@ class Connections:
         except _LOST as error:
             smtp.close()
             reason = clean(" ".join(map(str, error.args)))
-            raise ConnectionError(f"{self._name} does not serve us: {reason}") from None
+            raise ConnectionError(
+                f"{self._name} does not serve us: {reason}; start it or set CLARION_SMTP_HOST and CLARION_SMTP_PORT"
+            ) from None
         except BaseException:
             smtp.close()
             raise

@@ -64,16 +64,17 @@ class Delivery:
                 return Sent(ending)
             case Failure(reply, permanent=True):
                 return Undeliverable(reply)
-            case Failure(reply):
-                return await self._postpone(work, reply)
+            case Failure():
+                return await self._postpone(work, ending)
             case _:
                 assert_never(ending)
 
-    async def _postpone(self, work: Work, reply: str) -> Undeliverable:
+    async def _postpone(self, work: Work, failure: Failure) -> Undeliverable:
         left = await self._first_failure(work) + self._expiry - self._clock()
         if left <= 0:
-            return Undeliverable(f"tried for {self._expiry:.0f} s; last: {reply}")
-        raise Temporary(reply, retry_after=min(left, self._schedule.delay(work.attempt, self._random)))
+            return Undeliverable(f"tried for {self._expiry:.0f} s; last: {failure.reply}")
+        delay = min(left, self._schedule.delay(work.attempt, self._random))
+        raise Temporary(failure.reply, retry_after=delay, is_outage=failure.unreachable)
 
     async def _first_failure(self, work: Work) -> float:
         """When delivery first failed, in seconds since the epoch. Not when the mail was accepted: it may have waited

@@ -14,10 +14,12 @@ from serving.pipeline import Receipt
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """The receiver does not have the mail, or nobody knows; `permanent` when another try would end the same."""
+    """The receiver does not have the mail, or nobody knows; `permanent` when another try would end the same,
+    `unreachable` when there was nobody to speak to."""
 
     reply: str
     permanent: bool
+    unreachable: bool = False
 
 
 async def send(
@@ -32,7 +34,7 @@ async def send(
         reply = clean(f"{error.code} {error.message}", parcel.mail_from, parcel.rcpt_to)
         return Failure(reply, is_permanent(error.code))
     except ConnectionError as error:
-        return Failure(clean(str(error)), permanent=False)
+        return Failure(clean(str(error)), permanent=False, unreachable=True)
     except (SMTPException, OSError) as error:
         return Failure(f"the connection broke before the content was sent ({type(error).__name__})", permanent=False)
 

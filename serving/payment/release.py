@@ -51,9 +51,9 @@ class Release:
             case Done():
                 return
             case TryLater(reason, retry_after):
-                raise Temporary(f"the provider is not ready: {reason}", retry_after=retry_after)
+                raise Temporary(f"the provider is not ready: {reason}", retry_after=retry_after, is_outage=True)
             case Unknown(reason):
-                raise Temporary(f"the provider's answer is unknown: {reason}")
+                raise Temporary(f"the provider's answer is unknown: {reason}", is_outage=True)
             case Declined(reason):
                 # The mail is delivered and the money is ours by contract: somebody has to look, and nothing is lost.
                 log.error("the provider refuses to release for notification %d: %s", notification, reason)

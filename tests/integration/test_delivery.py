@@ -262,8 +262,10 @@ async def test_a_receiver_that_is_down_is_waited_for(receiver: Receiver) -> None
     async with listening(Receiver()) as gone:
         port = gone.port
 
-    with pytest.raises(Temporary, match=f"127.0.0.1:{port} does not serve us"):
+    with pytest.raises(Temporary, match=f"127.0.0.1:{port} does not serve us.*; .*CLARION_SMTP_HOST") as waiting:
         await delivery(port).handle(work(History(receiver.events)))
+
+    assert waiting.value.is_outage
 
 
 async def test_a_server_that_greets_with_a_refusal_is_waited_for() -> None:
