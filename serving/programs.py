@@ -6,6 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -18,13 +19,13 @@ PROBE_TIMEOUT = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """What to run. `ports` must be free before the first start; `grace` is seconds between SIGTERM and SIGKILL;
-    `probe` tells whether it does its work (None: it does once it runs)."""
+    """What to run. `ports` must be free before the first start, and say which setting chooses each; `grace` is seconds
+    between SIGTERM and SIGKILL; `probe` tells whether it does its work (None: it does once it runs)."""
 
     name: str
     command: tuple[str, ...]
     environment: Mapping[str, str] = field(default_factory=dict)
-    ports: tuple[int, ...] = ()
+    ports: Mapping[int, str] = field(default_factory=dict)
     grace: float = 10.0
     probe: Probe | None = None
 
@@ -43,14 +44,14 @@ def broker(settings: Settings) -> Program:
 
 def sandbox(settings: Settings) -> Program:
     """The embedded payment provider, with its own log."""
-    port = int(settings.provider_url.rpartition(":")[2])
+    port = urlsplit(settings.provider_url).port or 80
     return Program(
         name="provider",
         command=(
             *_python("serving.payment.sandbox"), "--port", str(port),
             "--log", str(settings.provider_log.absolute()), "--currency", settings.currency,
         ),
-        ports=(port,),
+        ports={port: "CLARION_PROVIDER_URL"},
         probe=answers(f"{settings.provider_url}/healthz"),
     )  # fmt: skip
 
@@ -63,7 +64,7 @@ def receiver(settings: Settings) -> Program:
             *_python("serving.receiver"), "--port", str(settings.smtp_port),
             "--maildir", str(settings.maildir.absolute()),
         ),
-        ports=(settings.smtp_port,),
+        ports={settings.smtp_port: "CLARION_SMTP_PORT"},
         probe=listens(settings.smtp_port),
     )  # fmt: skip
 
@@ -77,7 +78,7 @@ def mlflow(settings: Settings) -> Program:
             *_python("mlflow"), "server", "--backend-store-uri", settings.tracking_uri, "--host", "127.0.0.1",
             "--port", str(settings.mlflow_port), "--workers", "1", "--default-artifact-root", str(folder / "artifacts"),
         ),
-        ports=(settings.mlflow_port,),
+        ports={settings.mlflow_port: "CLARION_MLFLOW_PORT"},
         probe=answers(f"http://127.0.0.1:{settings.mlflow_port}/health"),
         grace=10.0,
     )  # fmt: skip
@@ -101,7 +102,7 @@ def gateway(settings: Settings, artefact: Path) -> Program:
             "BENTOML_HOME": str(home / "bentoml"),
             "OMP_WAIT_POLICY": "PASSIVE",
         },
-        ports=(settings.http_port,),
+        ports={settings.http_port: "CLARION_HTTP_PORT"},
         probe=answers(f"http://127.0.0.1:{settings.http_port}/readyz"),
         grace=15.0,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-import signal
+from contextlib import AbstractContextManager, nullcontext
 from urllib.parse import urlsplit
 
 from rich.console import Console
@@ -11,6 +11,7 @@ from serving import programs
 from serving.programs import Program, listens
 from serving.settings import Settings
 from serving.startup import prepare
+from serving.stopping import cancel_on_signals
 from serving.supervisor import Supervisor, ensure_idle
 
 READY_WITHIN = 180.0
@@ -25,16 +26,16 @@ async def run(settings: Settings) -> None:
     """
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     console = Console()
-    _cancel_on_signals()
+    cancel_on_signals()
     try:
         await _run(settings, console)
     except asyncio.CancelledError:
-        console.print(f"stopped; what was accepted is kept in {settings.home}")
+        console.print(f"stopped; what was accepted is kept in {settings.home}", soft_wrap=True)
 
 
 async def _run(settings: Settings, console: Console) -> None:
     ensure_idle(settings.home)
-    with console.status("preparing keys and the champion"):
+    with _step(console, "preparing keys and the champion"):
         artefact = await prepare(settings)
         chosen = [
             programs.broker(settings),
@@ -43,7 +44,7 @@ async def _run(settings: Settings, console: Console) -> None:
             programs.mlflow(settings),
         ]
     async with Supervisor(chosen, settings.home) as supervisor:
-        with console.status("starting the stages; the first time takes longest"):
+        with _step(console, "starting the stages; the first time takes longest"):
             await supervisor.ready(READY_WITHIN)
         _announce(console, settings, chosen)
         await asyncio.Event().wait()
@@ -57,6 +58,14 @@ async def _stand_ins(settings: Settings) -> list[Program]:
     if settings.smtp_host in LOCAL and not await listens(settings.smtp_port)():
         chosen.append(programs.receiver(settings))
     return chosen
+
+
+def _step(console: Console, text: str) -> AbstractContextManager[object]:
+    """Says what is going on: until it is over on a terminal, in one line elsewhere."""
+    if console.is_terminal:
+        return console.status(text)
+    console.print(text, soft_wrap=True)
+    return nullcontext()
 
 
 def _announce(console: Console, settings: Settings, chosen: list[Program]) -> None:
@@ -78,20 +87,3 @@ def _announce(console: Console, settings: Settings, chosen: list[Program]) -> No
         "Ctrl-C stops all of it.",
     )
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
-
-
-def _cancel_on_signals() -> None:
-    """The first signal cancels this task, which then ends its programs in order; further ones are not heard."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-
-    def stop() -> None:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, _do_nothing)
-        if task is not None:
-            task.cancel()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop)
-
-
-def _do_nothing() -> None: ...

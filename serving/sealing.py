@@ -83,8 +83,16 @@ class LookupKey:
 
 
 def have_keys(folder: Path) -> bool:
-    """Whether `create_keys` has been here."""
-    return _lookup_file(folder).exists()
+    """Whether `create_keys` has been here, even if a file is missing since: then `check_keys` says which."""
+    return folder.is_dir() and any(folder.iterdir())
+
+
+def check_keys(folder: Path) -> None:
+    """Raises ConfigurationError naming the first file that is missing or damaged, or a pair that does not match."""
+    load_lookup(folder)
+    for purpose in PURPOSES:
+        if load_unsealing(folder, purpose).sealing_key.id != load_sealing(folder, purpose).id:
+            raise ConfigurationError(f"{purpose}.private and {purpose}.public in {folder} are no pair; restore both")
 
 
 def create_keys(folder: Path) -> None:
@@ -150,7 +158,9 @@ def _read_key(path: Path) -> bytes:
         version, name, encoded = path.read_text("ascii").split()
         key = base64.b64decode(encoded, validate=True)
     except FileNotFoundError:
-        raise ConfigurationError(f"no key file {path}; run `clarion keys create`") from None
+        raise ConfigurationError(
+            f"no key file {path}; restore it from a backup, or run `clarion keys create` where there never were any"
+        ) from None
     except PermissionError:
         raise ConfigurationError(f"key file {path} is not readable by this user") from None
     except (ValueError, OSError):

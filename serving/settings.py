@@ -1,23 +1,31 @@
 """One `Settings`, read from the environment (prefix `CLARION_`) once, where a process starts."""
 
 from pathlib import Path
+from typing import Annotated, Any, Self
 
+from pydantic import Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from serving.errors import ConfigurationError
+
+PREFIX = "CLARION_"
+
+Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
 class Settings(BaseSettings):
     """Where things lie and how much they cost. Durations are seconds, money is minor units of `currency`."""
 
-    model_config = SettingsConfigDict(env_prefix="CLARION_", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     home: Path = Path("var")
-    http_port: int = 3000
-    mlflow_port: int = 5000
+    http_port: Port = 3000
+    mlflow_port: Port = 5000
     model: str = "models:/clarion@champion"
     artefact: Path | None = None
 
     smtp_host: str = "127.0.0.1"
-    smtp_port: int = 2525
+    smtp_port: Port = 2525
     mail_from: str = "clarion@clarion.invalid"
     delivery_expiry: float = 5 * 86_400.0
     first_retry: float = 60.0
@@ -30,6 +38,16 @@ class Settings(BaseSettings):
 
     digest_interval: float = 86_400.0
     max_body: int = 25 * 1024 * 1024
+
+    @classmethod
+    def read(cls, **stated: Any) -> Self:
+        """From the environment, but for what is `stated`. Raises ConfigurationError naming what is wrong."""
+        try:
+            return cls(**stated)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_context=False, include_url=False)[0]
+            name = f"{PREFIX}{first['loc'][0]}".upper()
+            raise ConfigurationError(f"{name} cannot be used: {first['msg']}; see serving/settings.py") from None
 
     @property
     def socket(self) -> Path:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from serving.encryption.signing import create_signing_key
 from serving.errors import ConfigurationError
-from serving.sealing import create_keys, have_keys
+from serving.sealing import check_keys, create_keys, have_keys
 from serving.settings import Settings
 from serving.topology import topology
 
@@ -14,21 +14,19 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 async def prepare(settings: Settings) -> Path:
-    """Make what is missing; returns the folder of the model that `settings.model` names.
+    """Make what is missing; returns the folder of the model that `settings.artefact` or `settings.model` names.
 
-    An empty registry gets the starter champion that the repository ships. MLflow runs in a process of its own, so that
-    no serving process carries it.
+    An empty registry gets the starter champion that the repository ships. MLflow and the model's first load have a
+    process of their own, so that no serving process carries them.
 
     Raises:
-        ConfigurationError: the registry has no such model.
+        ConfigurationError: a folder cannot be made, a key file is missing or damaged, or there is no such model.
     """
-    for folder in (settings.home, settings.home / "mlflow", settings.topology.parent):
-        folder.mkdir(parents=True, exist_ok=True)
+    _make_folders(settings)
     if not have_keys(settings.keys):
         make_keys(settings)
+    check_keys(settings.keys)
     topology().write(settings.topology)
-    if settings.artefact is not None:
-        return settings.artefact
     return Path(await _champion(settings))
 
 
@@ -38,10 +36,20 @@ def make_keys(settings: Settings) -> None:
     create_signing_key(settings.keys, settings.mail_from)
 
 
+def _make_folders(settings: Settings) -> None:
+    try:
+        for folder in (settings.home, settings.home / "mlflow", settings.topology.parent):
+            folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigurationError(f"{error.filename}: {error.strerror}; set CLARION_HOME to another folder") from None
+
+
 async def _champion(settings: Settings) -> str:
+    """The folder of a model that loads."""
+    wanted = settings.model if settings.artefact is None else str(settings.artefact.absolute())
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "training.registry", "--tracking", settings.tracking_uri),
-        *("champion", "--or-starter", "--uri", settings.model),
+        *("champion", "--or-starter", "--load", "--uri", wanted),
         cwd=ROOT,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

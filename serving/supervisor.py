@@ -185,12 +185,16 @@ def _lock(home: Path) -> IO[str]:
 
 
 def _check_ports(programs: Sequence[Program]) -> None:
+    wanted: dict[int, str] = {}
     for program in programs:
-        for port in program.ports:
+        for port, setting in program.ports.items():
+            if port in wanted:
+                raise ConfigurationError(f"{wanted[port]} and {program.name} both want port {port}; set {setting}")
             if not _is_free(port):
                 raise ConfigurationError(
-                    f"port {port}, wanted by {program.name}, is in use; end what listens there or choose another port"
+                    f"port {port}, wanted by {program.name}, is in use; end what listens there or set {setting}"
                 )
+            wanted[port] = program.name
 
 
 def _is_free(port: int) -> bool:

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from training.artefact import ArtefactError, describe
+from training.artefact import Artefact, ArtefactError, describe
 from training.tracking import connect
 
 NAME, ALIAS = "clarion", "champion"
+REGISTERED = "models:"  # how an address in the registry begins; anything else is a folder
 STARTER = Path(__file__).parent / "starter"
 TRACKING = "sqlite:///var/mlflow/mlflow.db"
 EXAMPLE = "example.json"  # beside the artefact's own files: one invented pair, from data/sample
@@ -23,7 +24,7 @@ class RegistryError(Exception):
 
 def champion(tracking_uri: str, uri: str = f"models:/{NAME}@{ALIAS}") -> Path:
     """The folder of the artefact behind `uri` (an alias, a version, or a plain folder). Raises RegistryError."""
-    if not uri.startswith("models:"):
+    if not uri.startswith(REGISTERED):
         return Path(uri)
     import mlflow
     from mlflow.exceptions import MlflowException
@@ -32,7 +33,10 @@ def champion(tracking_uri: str, uri: str = f"models:/{NAME}@{ALIAS}") -> Path:
     try:
         return _artefact(Path(mlflow.artifacts.download_artifacts(uri)))
     except MlflowException as error:
-        raise RegistryError(f"{uri}: {_line(error)}; run `python -m training.registry import-starter`") from None
+        raise RegistryError(
+            f"{uri}: {_line(error).rstrip('.')}; name a model that is there (CLARION_MODEL), or "
+            "run `python -m training.registry import-starter` for the starter"
+        ) from None
 
 
 def import_starter(tracking_uri: str, folder: Path = STARTER) -> str:
@@ -77,21 +81,29 @@ def main() -> None:
     asked = commands.add_parser("champion", help="print the folder of the champion's artefact")
     asked.add_argument("--uri", default=f"models:/{NAME}@{ALIAS}")
     asked.add_argument("--or-starter", action="store_true", help="import the starter first where there is no champion")
+    asked.add_argument("--load", action="store_true", help="see first that the artefact loads on this machine")
     commands.add_parser("register", help="register an artefact's folder as champion").add_argument("folder", type=Path)
     try:
         print(_answer(parser.parse_args()))
-    except (RegistryError, OSError) as error:
+    except (RegistryError, ArtefactError, OSError) as error:
         sys.exit(_line(error))
 
 
 def _answer(arguments: argparse.Namespace) -> str:
     if arguments.command == "champion":
-        if arguments.or_starter:
-            import_starter(arguments.tracking)
-        return str(champion(arguments.tracking, arguments.uri))
+        return str(_champion(arguments))
     if arguments.command == "register":
         return f"version {register(arguments.tracking, arguments.folder)} is champion"
     return f"version {import_starter(arguments.tracking, arguments.folder)} is champion"
+
+
+def _champion(arguments: argparse.Namespace) -> Path:
+    if arguments.or_starter and arguments.uri.startswith(REGISTERED):
+        import_starter(arguments.tracking)
+    folder = champion(arguments.tracking, arguments.uri)
+    if arguments.load:
+        Artefact.load(folder)
+    return folder
 
 
 def _aliased(tracking_uri: str, alias: str) -> str | None:

@@ -137,7 +137,7 @@ def test_keys_are_never_overwritten(tmp_path: Path) -> None:
 
 def test_a_missing_key_file_names_itself_and_the_way_out(tmp_path: Path) -> None:
     """Whoever starts a stage without keys must read in one line what to do."""
-    with pytest.raises(ConfigurationError, match=r"content\.private; run `clarion keys create`"):
+    with pytest.raises(ConfigurationError, match=r"content\.private; restore it .* run `clarion keys create`"):
         load_unsealing(tmp_path, "content")
     assert not have_keys(tmp_path)
 

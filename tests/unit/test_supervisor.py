@@ -147,10 +147,23 @@ async def test_a_taken_port_is_said_in_one_line(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(ConfigurationError, match=f"port {port}, wanted by one, is in use") as refusal:
-            async with Supervisor([program("one", ports=(port,))], tmp_path):
+            async with Supervisor([program("one", ports={port: "CLARION_HTTP_PORT"})], tmp_path):
                 pass
 
     assert "\n" not in str(refusal.value)
+    assert "CLARION_HTTP_PORT" in str(refusal.value)
+
+
+async def test_two_programs_that_want_one_port_are_told_before_either_starts(tmp_path: Path) -> None:
+    """Otherwise the second would die and be started again for minutes."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    both = [program("one", ports={port: "CLARION_HTTP_PORT"}), program("two", ports={port: "CLARION_MLFLOW_PORT"})]
+    with pytest.raises(ConfigurationError) as refusal:
+        async with Supervisor(both, tmp_path):
+            pass
+
+    assert str(refusal.value) == f"one and two both want port {port}; set CLARION_MLFLOW_PORT"
 
 
 async def test_ready_waits_for_the_probe_and_names_the_log_when_it_never_comes(tmp_path: Path) -> None:
