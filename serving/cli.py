@@ -11,8 +11,8 @@ from typing import Annotated, Any
 import typer
 
 from serving.addresses import domain_of
-from serving.commands import ask, show
-from serving.errors import ClarionError, ConfigurationError
+from serving.commands import ask, show, tell
+from serving.errors import ClarionError, ConfigurationError, Refused
 from serving.queue.client import Client
 from serving.settings import Settings
 
@@ -39,7 +39,7 @@ def serve() -> None:
     """Start everything and stay up; Ctrl-C ends all of it."""
     from serving.running import run
 
-    asyncio.run(run(Settings()))
+    asyncio.run(run(Settings.read()))
 
 
 @keys.command("create")
@@ -47,7 +47,7 @@ def create_keys() -> None:
     """Make the keys; existing ones are never overwritten."""
     from serving.startup import make_keys
 
-    settings = Settings()
+    settings = Settings.read()
     make_keys(settings)
     print(f"keys in {settings.keys}; keep a copy elsewhere: without them nothing that is stored can be read")
 
@@ -61,7 +61,7 @@ def add_principal(
 ) -> None:
     """Register a sending system and print its API key, this once."""
     policy = {"open": open_mail, "life_safety": life_safety}
-    settings = Settings()
+    settings = Settings.read()
 
     async def work(client: Client) -> str:
         key: str = await _registrar(settings, client).principal(secrets.token_hex(8), name, domain, policy)
@@ -79,7 +79,7 @@ def add_recipient(
     pays: Annotated[bool, typer.Option(help="Urgent mail costs.")] = True,
 ) -> None:
     """Register a recipient, or change what is known of one."""
-    settings = Settings()
+    settings = Settings.read()
     if domain_of(address) is None:
         raise ConfigurationError("that is no address; write it as name@example.org")
     if not_urgent not in ("digest", "delay", "discard"):
@@ -100,7 +100,7 @@ def reset_offset(address: str) -> None:
     """Forget what a recipient's reactions did to the threshold above which mail is urgent."""
     from serving.sealing import load_lookup
 
-    settings = Settings()
+    settings = Settings.read()
     lookup = load_lookup(settings.keys).address(address).hex()
     answer = ask(settings, lambda client: client.execute("reset_offset", recipient=lookup))
     print("forgotten" if answer["forgotten"] else "there was nothing to forget")
@@ -108,7 +108,8 @@ def reset_offset(address: str) -> None:
 
 @wallet.command("top-up")
 def top_up_wallet(
-    address: str, amount: Annotated[float, typer.Argument(min=0.01, help="In the currency's major unit.")]
+    address: str,
+    amount: Annotated[float, typer.Argument(min=0.01, max=1_000_000.0, help="In the currency's major unit.")],
 ) -> None:
     """Charge a recipient at the payment provider, and credit the wallet."""
     from serving.payment import topup
@@ -116,10 +117,12 @@ def top_up_wallet(
     from serving.payment.sandbox_client import SandboxClient
     from serving.sealing import load_lookup
 
-    settings = Settings()
+    settings = Settings.read()
     lookup, key = load_lookup(settings.keys).address(address), f"cli:{secrets.token_hex(8)}"
 
     async def work(client: Client) -> Any:
+        if not await client.query("recipient", lookup=lookup.hex()):
+            raise ConfigurationError("nobody is registered under that address; see `clarion recipient add`")
         async with SandboxClient(settings.provider_url) as provider:
             minor = round(amount * 100)
             return await topup.top_up(
@@ -135,24 +138,27 @@ def top_up_wallet(
 @queue.command("depths")
 def depths(as_json: AsJson = False) -> None:
     """How many notifications are where."""
-    show(ask(Settings(), lambda client: client.query("depths")), as_json=as_json)
+    show(ask(Settings.read(), lambda client: client.query("depths")), as_json=as_json)
 
 
 @queue.command("show")
 def show_notification(notification: str, as_json: AsJson = False) -> None:
     """How one notification got where it is."""
     number = _number(notification)
-    rows = ask(Settings(), lambda client: client.query("events", id=number))
+    rows = ask(Settings.read(), lambda client: client.query("events", id=number))
     if not rows:
         raise ConfigurationError("no such notification; ids are in the answer of POST /v1/notify")
-    show([{**row, "at": _readable(row["at"])} for row in rows], as_json=as_json)
+    tell(rows, as_json=as_json)
 
 
 @queue.command("wake")
 def wake(notification: str) -> None:
     """Let a parked or deferred notification go on now."""
     number = _number(notification)
-    ask(Settings(), lambda client: client.execute("wake", id=number))
+    try:
+        ask(Settings.read(), lambda client: client.execute("wake", id=number))
+    except Refused as refused:
+        raise ConfigurationError(f"{refused.detail}; `clarion queue show` tells where it is") from None
     print("awake")
 
 
@@ -183,10 +189,6 @@ def _number(notification: str) -> str:
         return str(parse_id(notification))
     except ValueError as error:
         raise ConfigurationError(f"that is no notification: {error}") from None
-
-
-def _readable(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds")
 
 
 def main() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from rich.console import Console
@@ -15,6 +16,7 @@ from serving.settings import Settings
 Value = TypeVar("Value")
 
 CONNECT_WITHIN = 2.0
+TIMES = frozenset({"at", "oldest"})
 
 
 def ask(settings: Settings, work: Callable[[Client], Awaitable[Value]]) -> Value:
@@ -42,7 +44,36 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(list(rows), indent=2))
         return
-    table = Table(*(rows[0] if rows else ("nothing",)))
+    table = Table(*(rows[0] if rows else ("nothing",)), box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*(json.dumps(cell) if isinstance(cell, dict | list) else str(cell) for cell in row.values()))
+        table.add_row(*(_cell(name, value) for name, value in row.items()))
     Console().print(table)
+
+
+def tell(events: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
+    """Print what happened to a notification, for a person a line each and the detail below it; times are UTC."""
+    if as_json:
+        print(json.dumps([{**event, "at": readable(event["at"])} for event in events], indent=2))
+        return
+    for event in events:
+        where, onward = event["stage"] or "", f" → {event['next']}" if event["next"] else ""
+        print(f"{readable(event['at'])}  {where:<14} {event['kind']}{onward}")
+        for name, value in event["detail"].items():
+            print(f"    {name}: {_detail(value)}")
+
+
+def readable(at: float) -> str:
+    """Seconds since the epoch as a person writes UTC."""
+    return datetime.fromtimestamp(at, UTC).isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _cell(name: str, value: Any) -> str:
+    if value is None:
+        return ""
+    return readable(value) if name in TIMES else str(value)
+
+
+def _detail(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_detail(each)}" for name, each in value.items() if each is not None)
+    return str(value)
