@@ -13,6 +13,7 @@ import signal
 import socket
 import stat
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from serving.errors import ClarionError, ConfigurationError, Refused
@@ -54,7 +55,7 @@ class Broker:
         """Accept connections until `stop`; leases of processes that are gone return first."""
         try:
             await self._recover()
-            with contextlib.closing(listen(path, shared=self.policy.is_shared)) as listener:
+            with _listening(path, shared=self.policy.is_shared) as listener:
                 await self._serve(listener, stop)
         finally:
             for session in list(self._sessions):
@@ -154,6 +155,14 @@ class Broker:
         for session in list(self._sessions) if expired else []:
             session.revoke({(row["id"], row["fence"]) for row in expired})
         self.dispatcher.wake_all()
+
+
+@contextlib.contextmanager
+def _listening(path: Path, *, shared: bool) -> Iterator[socket.socket]:
+    """`listen`, and no socket is left at the path afterwards; the store's lock says that it is still this broker's."""
+    with contextlib.closing(listen(path, shared=shared)) as listener:
+        yield listener
+    path.unlink(missing_ok=True)
 
 
 def listen(path: Path, *, shared: bool = False) -> socket.socket:

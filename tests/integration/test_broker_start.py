@@ -57,6 +57,14 @@ def test_a_second_broker_on_the_same_store_does_not_start(broker: BrokerProcess,
     assert "another broker has this store open" in said
 
 
+def test_a_broker_that_ends_leaves_no_socket(broker: BrokerProcess) -> None:
+    """A dead socket in the folder looks like a broker that hangs."""
+    wait_for(broker.socket)
+    broker.stop()
+
+    assert not broker.socket.exists()
+
+
 def test_a_store_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
     """One line, with the way out."""
     connection = open_database(tmp_path / "store")
