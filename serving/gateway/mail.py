@@ -72,7 +72,7 @@ def mailbox(text: str) -> Mailbox:
     """
     found = getaddresses([text])
     if len(found) != 1 or not text.isprintable() or not is_address(found[0][1]):
-        raise problem(422, "bad_address", "an address is none", "write each as name@example.org")
+        raise problem(422, "bad_address", "one of the addresses is no address", "write each as name@example.org")
     return Mailbox(*found[0])
 
 

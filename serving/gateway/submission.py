@@ -113,7 +113,7 @@ def distinct(addresses: Iterable[str]) -> tuple[str, ...]:
         bare = mailbox(address).address
         found.setdefault(canonical_address(bare), bare)
     if not found:
-        raise problem(422, "no_recipient", "no recipient", "no recipient; set `to`")
+        raise problem(422, "no_recipient", "the mail names no recipient", "set `to`, or a To header")
     if len(found) > MOST_RECIPIENTS:
         raise problem(422, "too_many_recipients", f"more than {MOST_RECIPIENTS} recipients", "split the list")
     return tuple(found.values())
