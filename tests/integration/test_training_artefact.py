@@ -12,7 +12,7 @@ import pytest
 from data.history import FEATURES
 from data.readers import read
 from data.replay import replay
-from training.artefact import Artefact, ArtefactError, describe
+from training.artefact import PEOPLE, Artefact, ArtefactError, describe
 from training.registry import STARTER, RegistryError, champion, import_starter
 from training.render import Example, render
 
@@ -105,11 +105,21 @@ def test_the_starter_is_small_and_says_what_it_is() -> None:
 
     assert sum(file.stat().st_size for file in STARTER.iterdir()) < 25_000_000
     assert description.trained_until == 1_650_931_200.0
-    assert description.bound is None
-    assert description.thresholds.discard is None
     assert description.thresholds.band[0] <= description.thresholds.urgent <= description.thresholds.band[1]
     assert len(description.dataset_digest) == 64
     assert len(description.mean) == len(description.scale) == len(FEATURES)
+
+
+def test_the_starter_discards_people_s_mail_within_one_percent_and_no_machine_s() -> None:
+    """Promise 5 holds by these numbers; whoever makes another starter must certify it again."""
+    description = describe(STARTER)
+    (found,) = description.certificates
+
+    assert (found.slice, found.bound, found.confidence) == (PEOPLE, 0.01, 0.95)
+    assert (description.thresholds.discard, description.bound) == (found.threshold, found.bound)
+    assert found.urgent > 3_000
+    assert found.lost / found.urgent < found.clustered < found.bound
+    assert found.threshold < description.thresholds.band[0]
 
 
 @pytest.mark.parametrize("name", ["graph.xml", "graph.bin", "tokenizer.json", "artefact.json"])
