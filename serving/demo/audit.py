@@ -79,6 +79,12 @@ def tally(accepted: Iterable[str], found: Mapping[str, Found | None], arrived: M
     return dict(counts)
 
 
+def unjudged(accepted: Iterable[str], arrived: Mapping[str, int]) -> dict[str, int | None]:
+    """The same counts for a run that was cut short: only what the Maildir shows is known, the rest is None."""
+    counts: dict[str, int | None] = dict.fromkeys((*sorted(FINAL | WAITING), IN_FLIGHT, "unaccounted"))
+    return counts | {"delivered": sum(1 for id_ in accepted if arrived.get(id_, 0) > 0)}
+
+
 def _is_accounted(id_: str, found: Found | None, arrived: Mapping[str, int]) -> bool:
     if found is None or found.state not in FINAL | WAITING:
         return False

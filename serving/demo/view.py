@@ -14,6 +14,8 @@ from rich.table import Table
 from serving.pipeline import TABLE
 
 PLAIN_EVERY = 5.0
+"""Seconds between two lines where there is no terminal."""
+PLAIN_WIDTH = 120
 ENDS = ("delivered", "discarded", "rejected", "dead")
 
 Depths = Sequence[Mapping[str, Any]]
@@ -35,6 +37,12 @@ class Picture:
         return sum(row["count"] for row in self.depths if all(row[name] == value for name, value in where.items()))
 
 
+def wide_console(*, stderr: bool) -> Console:
+    """A console that does not break lines at 80 columns when nobody's terminal says how wide it is."""
+    console = Console(stderr=stderr)
+    return console if console.is_terminal else Console(stderr=stderr, width=PLAIN_WIDTH)
+
+
 class View:
     """Use it with `with`; call `show` whenever the picture has changed."""
 
@@ -51,7 +59,8 @@ class View:
         )
         self._posting = self._progress.add_task("posted", total=None)
         self._finishing = self._progress.add_task("finished", total=None)
-        self._last_line = 0.0
+        self._told_at = time.monotonic()
+        self._told = ""
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -67,7 +76,7 @@ class View:
     def say(self, step: str) -> None:
         """A new step has begun."""
         self.picture.step = step
-        self._console.print(f"[bold]{step}[/bold]" if self._live is not None else step)
+        self._console.print(f"[bold]{step}[/bold]" if self._live is not None else step, soft_wrap=True)
 
     def show(self) -> None:
         """Draw the picture as it is."""
@@ -79,9 +88,17 @@ class View:
         )
         if self._live is not None:
             self._live.update(Group(self._progress, stages(picture)))
-        elif time.monotonic() - self._last_line > PLAIN_EVERY:
-            self._last_line = time.monotonic()
-            self._console.print(_line(picture, moving))
+        elif time.monotonic() - self._told_at > PLAIN_EVERY:
+            self._tell(_line(picture, moving))
+
+    def _tell(self, line: str) -> None:
+        """Without a terminal: a line now and then, and none that says nothing new."""
+        self._told_at = time.monotonic()
+        if line == self._told:
+            return
+        self._told = line
+        left = self._progress.tasks[self._finishing].time_remaining
+        self._console.print(f"{line} · about {left:.0f} s left" if left else line, highlight=False, soft_wrap=True)
 
 
 def stages(picture: Picture) -> RenderableType:
@@ -104,12 +121,13 @@ def summary(report: Mapping[str, Any]) -> Table:
     table.add_column(justify="right")
     table.add_column(style="dim")
     for name, meaning in MEANINGS.items():
-        table.add_row(name, str(report[name]), meaning)
+        table.add_row(name, "not judged" if report[name] is None else str(report[name]), meaning)
     return table
 
 
 MEANINGS = {
     "messages": "mails posted",
+    "unreadable": "mails of the mailbox kept in aside/, never posted",
     "refused": "mails answered 4xx: never accepted",
     "accepted": "notifications in 202 answers: one for each recipient of a mail",
     "delivered": "the receiver said 250, and the mail lies in its Maildir",
@@ -128,8 +146,6 @@ MEANINGS = {
 
 
 def _line(picture: Picture, moving: int) -> str:
-    ends = ", ".join(f"{end} {picture.count(state=end)}" for end in ENDS)
-    waits = ", ".join(f"{state} {picture.count(state=state)}" for state in ("deferred", "parked"))
-    return (
-        f"{picture.posted}/{picture.mails} mails posted, {picture.accepted} accepted; {moving} moving, {ends}, {waits}"
-    )
+    ends = ", ".join(f"{picture.count(state=end)} {end}" for end in ENDS)
+    waits = ", ".join(f"{picture.count(state=state)} {state}" for state in ("deferred", "parked"))
+    return f"{picture.posted}/{picture.mails} posted, {picture.accepted} accepted: {moving} moving, {ends}, {waits}"
