@@ -20,6 +20,7 @@ class Config:
 
     messages: str = "../shared/data/lists/messages.parquet"
     interactions: str = "../shared/data/lists/interactions.parquet"
+    without_list: str = ""  # a list that is held out whole; its mails are not even history
     label: str = "replied_24h"
     validation_from: str = "2022-04-26"
     test_from: str = "2024-01-30"

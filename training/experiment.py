@@ -23,7 +23,7 @@ def experiment(config: Config) -> None:
     torch.manual_seed(config.seed)
     if config.threads:
         torch.set_num_threads(config.threads)
-    pairs = load_pairs(Path(config.messages), Path(config.interactions), config.label)
+    pairs = load_pairs(Path(config.messages), Path(config.interactions), config.label, without=config.without_list)
     everything, validation = split(pairs, config)
     train, rest = everything.part(config.train_pairs, config.seed)
     fresh = rest.draw(config.head_pairs, config.seed) if config.head_pairs else rest.take(np.zeros(0, dtype=np.intp))
@@ -88,14 +88,17 @@ def _new_model(config: Config) -> Classifier:
 
 
 def _remember(config: Config) -> None:
-    """Keeps the configuration beside the checkpoints: they cannot go on under another one."""
-    kept, stated = config.folder / "config.json", json.dumps(asdict(config), indent=2)
-    if kept.exists() and kept.read_text(encoding="utf-8") != stated:
+    """Keeps the configuration beside the checkpoints: they cannot go on under another one.
+
+    A setting that came later is taken to have had its default then.
+    """
+    kept, stated = config.folder / "config.json", asdict(config)
+    if kept.exists() and {**asdict(Config(config.name)), **json.loads(kept.read_text(encoding="utf-8"))} != stated:
         raise ConfigError(
             f"{config.folder} holds a run with other settings; remove it or give the experiment another name"
         )
     config.folder.mkdir(parents=True, exist_ok=True)
-    kept.write_text(stated, encoding="utf-8")
+    kept.write_text(json.dumps(stated, indent=2), encoding="utf-8")
 
 
 def _log(figures: dict[str, float], step: int) -> None:

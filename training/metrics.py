@@ -1,6 +1,5 @@
 """The figures that a run is judged by, as `evaluate` metrics that need no hub."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import datasets
@@ -65,22 +64,3 @@ def calibration_error(scores: NDArray[np.floating[Any]], labels: NDArray[np.inte
     """The expected calibration error over equally full bins."""
     groups = np.array_split(np.argsort(scores, kind="stable"), min(bins, len(scores)))
     return float(sum(abs(scores[group].mean() - labels[group].mean()) * len(group) for group in groups) / len(scores))
-
-
-def interval(
-    scores: NDArray[np.floating[Any]],
-    labels: NDArray[np.integer[Any]],
-    clusters: Sequence[str],
-    seed: int,
-    repeats: int = 200,
-) -> list[float]:
-    """A 95 % interval of the AUROC: bootstrap over whole clusters (recipients), whose pairs are alike."""
-    names, codes = np.unique(np.asarray(clusters), return_inverse=True)
-    groups = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
-    random = np.random.default_rng(seed)
-    found: list[float] = []
-    for _ in range(repeats):
-        rows = np.concatenate([groups[group] for group in random.integers(len(names), size=len(names))])
-        if labels[rows].min() != labels[rows].max():
-            found.append(float(roc_auc_score(labels[rows], scores[rows])))
-    return [round(float(value), 4) for value in np.percentile(found, [2.5, 97.5])]

@@ -5,7 +5,7 @@ import pytest
 
 from training.artefact import sigmoid
 from training.calibration import calibrated, choose_thresholds, fit_scale
-from training.metrics import calibration_error, interval, measure
+from training.metrics import calibration_error, measure
 
 
 def drawn(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -72,16 +72,3 @@ def test_metrics_are_those_of_a_small_example_by_hand() -> None:
     assert figures["average_precision"] == pytest.approx(5 / 6)
     assert figures["ece"] == pytest.approx((0.1 + 0.4 + 0.65 + 0.2) / 4)
     assert (figures["n"], figures["positives"]) == (4, 2)
-
-
-def test_the_interval_is_wider_where_pairs_are_alike() -> None:
-    """A thousand pairs of ten people are not a thousand independent facts."""
-    random = np.random.default_rng(0)
-    people = np.repeat(np.arange(10), 100)
-    labels = random.integers(0, 2, 1_000)
-    scores = np.clip(labels * random.random(10)[people] + random.random(1_000) * 0.5, 0, 1)
-
-    low, high = interval(scores, labels, [str(person) for person in people], seed=0)
-    alone_low, alone_high = interval(scores, labels, [str(row) for row in range(1_000)], seed=0)
-
-    assert high - low > alone_high - alone_low

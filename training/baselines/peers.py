@@ -47,10 +47,12 @@ def _opinion(peer: Peer, stream: Material, rows: Rows, basis: Material, cuts: Cu
     if len(learned) == 0 and basis is stream:
         return Opinion(_crossed(peer, stream, rows, np.arange(len(stream)), seed), None)
     judge = peer(_enough(basis, learned), seed)
-    scores = judge(stream, rows)
-    inside = np.isin(rows, learned) if basis is stream else np.zeros(len(rows), dtype=np.bool_)
-    if inside.any():
-        scores[inside] = _crossed(peer, stream, rows[inside], learned, seed)
+    is_own = np.isin(rows, learned) if basis is stream else np.zeros(len(rows), dtype=np.bool_)
+    scores = np.zeros(len(rows), dtype=np.float64)
+    if is_own.any():
+        scores[is_own] = _crossed(peer, stream, rows[is_own], learned, seed)
+    if not is_own.all():
+        scores[~is_own] = judge(stream, rows[~is_own])
     held_out = basis.pairs.rows_between(*cuts)
     return Opinion(scores, _certificates(judge(basis, held_out), basis.take(held_out)))
 
