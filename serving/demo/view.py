@@ -25,7 +25,6 @@ Depths = Sequence[Mapping[str, Any]]
 class Picture:
     """What is known at the moment."""
 
-    step: str = "starting"
     mails: int = 0
     posted: int = 0
     accepted: int = 0
@@ -75,7 +74,7 @@ class View:
 
     def say(self, step: str) -> None:
         """A new step has begun."""
-        self.picture.step = step
+        self._told_at = time.monotonic()
         self._console.print(f"[bold]{step}[/bold]" if self._live is not None else step, soft_wrap=True)
 
     def show(self) -> None:
