@@ -74,15 +74,15 @@ class Observation:
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """The classifier's word. `score` is a calibrated probability of "urgent". With `confidence`, less than the share
-    `bound` of urgent mail like this scores at or below `threshold`; all three are None without a certificate, and
-    `may_discard` is true only with one. `offset` is how far the recipient's urgent threshold was moved, in log-odds."""
+    `bound` of urgent mail like this scores at or below `discard_threshold`; without a certificate all three are None
+    and `may_discard` is false. `offset` is how far the recipient's urgent threshold was moved, in log-odds."""
 
     label: Literal["urgent", "not_urgent"]
     score: float
     bound: float | None
     may_discard: bool
     model_version: str
-    threshold: float | None = None
+    discard_threshold: float | None = None
     confidence: float | None = None
     offset: float = 0.0
 

@@ -107,7 +107,7 @@ class Scorer:
             bound=certificate.bound if certificate else None,
             may_discard=is_low,
             model_version=self._model.version,
-            threshold=certificate.threshold if certificate else None,
+            discard_threshold=certificate.threshold if certificate else None,
             confidence=certificate.confidence if certificate else None,
             offset=offset,
         )

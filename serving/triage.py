@@ -71,7 +71,7 @@ class Triage:
             case {
                 "may_discard": True,
                 "score": float(score),
-                "threshold": float(threshold),
+                "discard_threshold": float(threshold),
                 "bound": float(bound),
                 "confidence": float(confidence),
             } if score <= threshold:

@@ -1,5 +1,6 @@
 """What comes after the fit: the artefact, its calibration, its figures beside its peers', its place in the registry."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import mlflow
@@ -9,10 +10,10 @@ from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from data.history import FEATURES
-from training.artefact import Artefact, Description, Thresholds, redescribe, sigmoid
+from training.artefact import Artefact, Certificate, Description, Thresholds, redescribe, sigmoid
 from training.baselines.peer import Material, Peer
 from training.baselines.peers import PEERS
-from training.bound import certify_slices, stated
+from training.bound import certify_slices, consequences, stated
 from training.calibration import calibrated, choose_thresholds, fit_scale
 from training.config import Config
 from training.example import write_example
@@ -38,8 +39,9 @@ def complete(model: Classifier, config: Config, everything: Pairs, validation: P
     scores = calibrated(logits, temperature, offset)
     thresholds = choose_thresholds(scores, validation.labels, recall=config.urgent_recall, band=config.band)
     slices = (scores, validation.labels, validation.recipients, validation.automated)
-    certified = stated(thresholds, certify_slices(*slices, alpha=config.alpha))
-    redescribe(folder, temperature=temperature, offset=offset, **certified)
+    certificates = certify_slices(*slices, alpha=config.alpha)
+    redescribe(folder, temperature=temperature, offset=offset, **stated(thresholds, certificates))
+    _log("validation.bound", _at_bound(scores, validation, certificates))
     _log("validation", measure(scores, validation.labels) | _operating_point(scores, validation.labels, thresholds))
     learned, judged = Material(everything), Material(validation)
     for name, peer in PEERS.items():
@@ -116,6 +118,12 @@ def _operating_point(
         "urgent_precision": float(labels[urgent].mean()),
         "band_share": float(band.mean()),
     }
+
+
+def _at_bound(scores: NDArray[np.float64], validation: Pairs, certificates: Sequence[Certificate]) -> dict[str, float]:
+    """What each certificate says and costs; nothing where there is none."""
+    told = consequences(scores, validation, certificates)
+    return {f"{of['slice']}.{name}": value for of in told for name, value in of.items() if name != "slice"}
 
 
 def _log(prefix: str, figures: dict[str, float]) -> None:

@@ -197,7 +197,7 @@ async def test_only_a_low_score_of_a_certified_sort_may_be_discarded(
 
     assert isinstance(outcome, NotUrgent)
     assert outcome.prediction.may_discard == (threshold is not None and threshold >= 0.05)
-    assert (outcome.prediction.threshold, outcome.prediction.bound, outcome.prediction.confidence) == (
+    assert (outcome.prediction.discard_threshold, outcome.prediction.bound, outcome.prediction.confidence) == (
         (None, None, None) if threshold is None else (threshold, 0.01, 0.95)
     )
 

@@ -21,10 +21,10 @@ CERTIFIED = {
     "bound": 0.002,
     "may_discard": True,
     "model_version": "1",
-    "threshold": 0.02,
+    "discard_threshold": 0.02,
     "confidence": 0.95,
 }
-UNCERTIFIED = CERTIFIED | {"bound": None, "may_discard": False, "threshold": None, "confidence": None}
+UNCERTIFIED = CERTIFIED | {"bound": None, "may_discard": False, "discard_threshold": None, "confidence": None}
 
 
 class Broker:
@@ -87,10 +87,10 @@ async def test_a_wish_to_discard_is_followed_below_the_certified_threshold_and_p
         UNCERTIFIED,
         {},
         {"may_discard": 1},
-        *(CERTIFIED | {name: None} for name in ("bound", "threshold", "confidence", "score")),
+        *(CERTIFIED | {name: None} for name in ("bound", "discard_threshold", "confidence", "score")),
         CERTIFIED | {"may_discard": False},
         CERTIFIED | {"score": 0.021},
-        {name: value for name, value in CERTIFIED.items() if name not in ("threshold", "confidence")},
+        {name: value for name, value in CERTIFIED.items() if name not in ("discard_threshold", "confidence")},
     ],
 )
 async def test_nothing_is_discarded_without_a_certificate(prediction: Mapping[str, Any]) -> None:
