@@ -8,7 +8,7 @@ import numpy as np
 from data.table import read_interactions
 from training.baselines.peer import Material, Rows
 from training.config import Config
-from training.pairs import BadPairs, Pairs, check_labels, load_pairs
+from training.pairs import BadPairs, Pairs, check_labels, check_recipients, load_pairs
 
 LABEL = "replied_24h"
 
@@ -82,10 +82,7 @@ def _check(stream: Pairs, rows: Rows, what: str) -> None:
         raise BadPairs(f"{what}: selects no pair; leave --split out, or name one that these tables reach into")
     judged = stream.take(rows)
     check_labels(judged, what)
-    if len(set(judged.recipients)) == 1:
-        raise BadPairs(
-            f"{what}: all {len(judged)} pairs have one recipient, so there is no interval; give a mailbox of several"
-        )
+    check_recipients(judged, what)
 
 
 def _is_stranger(stream: Pairs, wanted: Wanted) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:

@@ -12,7 +12,7 @@ from data.history import FEATURES
 from training.config import Config, ConfigError
 from training.fit import fit, last_checkpoint
 from training.model import Classifier, build, encoder_folder, take_encoder
-from training.pairs import Pairs, check_labels, digest, load_pairs
+from training.pairs import Pairs, check_labels, check_recipients, digest, load_pairs
 from training.refit import refit
 from training.tracking import connect
 
@@ -46,6 +46,7 @@ def split(pairs: Pairs, config: Config) -> tuple[Pairs, Pairs]:
     validation = pairs.between(start, end).draw(config.validation_pairs, config.seed)
     check_labels(train, "training pairs")
     check_labels(validation, "validation pairs")
+    check_recipients(train, "training pairs")
     return train, validation
 
 

@@ -111,6 +111,12 @@ def check_labels(pairs: Pairs, what: str) -> None:
         raise BadPairs(f"{what}: all {len(pairs)} labels are equal ({said}); give a mailbox with replies and silence")
 
 
+def check_recipients(pairs: Pairs, what: str) -> None:
+    """Raises BadPairs where everything is for one person, so that nothing can be said of others."""
+    if len(set(pairs.recipients)) == 1:
+        raise BadPairs(f"{what}: all {len(pairs)} pairs have one recipient; give a mailbox of several")
+
+
 def digest(*paths: Path) -> str:
     """SHA-256 over the files' octets, in this order."""
     whole = sha256()

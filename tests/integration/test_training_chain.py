@@ -188,6 +188,7 @@ def test_other_settings_do_not_go_on_from_that_checkpoint(trained: Path, config:
         ("lenght = 3", "no setting 'lenght'"),
         ("validation_from = '1990-01-01'\ntest_from = '1991-01-01'", "no pair lies in this span"),
         ("encoder_from = 'nobody'", "run that experiment first"),
+        ("without_list = 'nobody'", "its lists are team"),
     ],
 )
 def test_the_command_refuses_in_one_line(

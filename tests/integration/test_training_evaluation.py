@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from data.interactions import interactions
 from data.readers import read
 from data.schema import Interaction, Message
-from data.table import read_interactions, read_messages, write_interactions, write_messages
+from data.table import read_interactions, write_interactions, write_messages
 from training.evaluation import main
 from training.registry import STARTER
 
@@ -162,10 +162,7 @@ def test_outcomes_change_no_score(tables: Path, run: Run, scores: list[list[floa
     given = list(read_interactions(tables / "i.parquet"))
     before = run("--no-peers")
     shuffled = {name: random.Random(number).sample(given, len(given)) for number, name in enumerate(names)}  # noqa: S311
-    rows = [
-        replace(row, **{name: getattr(shuffled[name][at], name) for name in names})  # type: ignore[arg-type]
-        for at, row in enumerate(given)
-    ]
+    rows = [replace(row, **{name: getattr(shuffled[name][at], name) for name in names}) for at, row in enumerate(given)]
     write_interactions(rows, tables / "i.parquet")
     after = run("--no-peers")
 

@@ -1,8 +1,10 @@
 """The tables as files: what is written is what is read, and what is broken is said."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -68,3 +70,43 @@ def test_a_date_that_is_none_is_said(tmp_path: Path) -> None:
 
     with pytest.raises(BadTable, match="date_utc"):
         list(read_messages(path))
+
+
+def test_a_column_of_another_type_is_named(tmp_path: Path) -> None:
+    """A table made elsewhere may hold words where we count."""
+    path = tmp_path / "m.parquet"
+    write_messages([MAIL], path)
+    table = pq.read_table(path)
+    at = table.column_names.index("body_len")
+    pq.write_table(table.set_column(at, "body_len", pa.array(["long"])), path)
+
+    with pytest.raises(BadTable, match="column body_len does not hold int64"):
+        list(read_messages(path))
+
+
+def test_what_is_empty_is_empty_and_a_date_may_be_a_time(tmp_path: Path) -> None:
+    """Other writers leave a mail's missing Cc or name as null, and store times as such."""
+    path = tmp_path / "m.parquet"
+    write_messages([MAIL], path)
+    table = pq.read_table(path)
+    for name, column in {
+        "cc": pa.array([None], pa.list_(pa.string())),
+        "sender_name": pa.array([None], pa.string()),
+        "date_utc": pa.array([datetime.fromtimestamp(MAIL.date, UTC)], pa.timestamp("us", "UTC")),
+    }.items():
+        table = table.set_column(table.column_names.index(name), name, column)
+    pq.write_table(table, path)
+
+    assert list(read_messages(path)) == [replace(MAIL, cc=(), sender_name="")]
+
+
+def test_a_label_without_a_value_is_said(tmp_path: Path) -> None:
+    """Taking it for silence would invent an answer."""
+    path = tmp_path / "i.parquet"
+    write_interactions([PAIR], path)
+    table = pq.read_table(path)
+    at = table.column_names.index("replied")
+    pq.write_table(table.set_column(at, "replied", pa.array([None], pa.bool_())), path)
+
+    with pytest.raises(BadTable, match="column replied has rows without a value"):
+        list(read_interactions(path))

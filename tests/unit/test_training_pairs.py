@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from data.schema import Interaction, Message
-from data.table import read_interactions, write_interactions, write_messages
-from training.pairs import BadPairs, check_labels, load_pairs
+from data.table import read_interactions, read_messages, write_interactions, write_messages
+from training.pairs import BadPairs, check_labels, check_recipients, load_pairs
 
 START = 1_700_000_000.0
 
@@ -116,3 +116,36 @@ def test_an_unknown_label_is_said(tmp_path: Path) -> None:
     """Only outcomes of the table can be learned."""
     with pytest.raises(BadPairs, match="replied or replied_24h"):
         load_pairs(*tables(tmp_path), "reply_latency_h")
+
+
+def test_a_list_held_out_is_not_even_history(tmp_path: Path) -> None:
+    """A list that was seen as history is not one that was never seen."""
+    files = tables(tmp_path)
+
+    rest, alone = load_pairs(*files, "replied_24h", without="two"), load_pairs(*files, "replied_24h", only="two")
+
+    write_messages([mail for mail in read_messages(files[0]) if mail.list == "two"], files[0])
+    write_interactions([row for row in read_interactions(files[1]) if row.list == "two"], files[1])
+    fresh = load_pairs(*files, "replied_24h")
+    assert len(rest) == len(alone) == 15
+    assert not set(rest.texts) & set(alone.texts)
+    assert np.array_equal(alone.features, fresh.features)
+
+
+def test_one_recipient_alone_is_said(tmp_path: Path) -> None:
+    """What one person does says nothing about others, and gives no interval."""
+    pairs = load_pairs(*tables(tmp_path), "replied_24h")
+    ada = np.flatnonzero(np.array(pairs.recipients) == "ada@x.invalid")
+
+    with pytest.raises(BadPairs, match="one recipient; give a mailbox of several"):
+        check_recipients(pairs.take(ada), "training pairs")
+
+
+def test_an_outcome_counts_as_known_when_it_happened(tmp_path: Path) -> None:
+    """A peer that adapts must hear of a reply when it was sent, and of silence after a day."""
+    pairs = load_pairs(*tables(tmp_path), "replied_24h")
+
+    waited = pairs.settled - pairs.dates
+
+    assert waited[pairs.labels == 1] == pytest.approx(0.3 * 3_600)
+    assert waited[pairs.labels == 0] == pytest.approx(86_400)

@@ -13,7 +13,14 @@ ROUNDS, AT_A_TIME = 300, 10
 def trees(learned: Material, seed: int) -> Judge:
     """Trees over every feature of data.history (Friedman 2001, in LightGBM's histogram form)."""
     model = HistGradientBoostingClassifier(
-        max_iter=0, learning_rate=0.04, l2_regularization=1.0, early_stopping=False, warm_start=True, random_state=seed
+        max_iter=0,
+        learning_rate=0.04,
+        l2_regularization=1.0,
+        min_samples_leaf=min(max(len(learned) // 500, 10), 100),  # small mailboxes need small leaves
+        max_features=0.3,
+        early_stopping=False,
+        warm_start=True,
+        random_state=seed,
     )
     with threadpool_limits(1, user_api="openmp"):  # beside another process, two threads were 60 times slower than one
         for step in steps(ROUNDS // AT_A_TIME, "boosted trees"):
