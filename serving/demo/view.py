@@ -56,8 +56,8 @@ class View:
             TextColumn("left"),
             TimeRemainingColumn(),
         )
-        self._posting = self._progress.add_task("posted", total=None)
-        self._finishing = self._progress.add_task("finished", total=None)
+        self._posting = self._progress.add_task("posted", start=False, total=None)
+        self._finishing = self._progress.add_task("finished", start=False, total=None)
         self._told_at = time.monotonic()
         self._told = ""
 
@@ -81,6 +81,9 @@ class View:
         """Draw the picture as it is."""
         picture = self.picture
         moving = sum(picture.count(state=state) for state in ("queued", "leased"))
+        if picture.mails:
+            self._progress.start_task(self._posting)
+            self._progress.start_task(self._finishing)
         self._progress.update(self._posting, completed=picture.posted, total=picture.mails or None)
         self._progress.update(
             self._finishing, completed=max(picture.accepted - moving, 0), total=picture.accepted or None
