@@ -3,7 +3,7 @@
 import asyncio
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -70,11 +70,19 @@ class Scorer:
             Unsealable: the body is sealed for another key.
         """
         raw, recipient = self._content.unseal(work.body), self._content.unseal(work.address).decode()
-        return await self.judge_mail(raw, recipient, work.ordinal)
+        return await self.judge_mail(raw, recipient, work.ordinal, accepted_at=work.accepted_at)
 
-    async def judge_mail(self, raw: bytes, recipient: str, ordinal: int = 0, *, with_history: bool = True) -> Judgement:
+    async def judge_mail(
+        self,
+        raw: bytes,
+        recipient: str,
+        ordinal: int = 0,
+        *,
+        with_history: bool = True,
+        accepted_at: float | None = None,
+    ) -> Judgement:
         """The prediction for RFC 5322 octets and a bare address; raises as `judge` does."""
-        message, recipient = _read(raw), recipient.lower()
+        message, recipient = _dated(_read(raw), accepted_at), recipient.lower()
         counters = await self._history.counters(message, recipient) if with_history else {}
         offset = await self._history.offset(recipient) if with_history else 0.0
         try:
@@ -174,6 +182,14 @@ def _read(raw: bytes) -> Message:
         return parse(raw)
     except Exception as error:
         raise ModelFailure(error) from None
+
+
+def _dated(message: Message, accepted_at: float | None) -> Message:
+    """The date is the sender's word: without one, or with one to come, the mail is from when it was accepted. A date
+    in the future would otherwise stay the history's "last time" for ever."""
+    if accepted_at is None or 0.0 < message.date <= accepted_at:
+        return message
+    return replace(message, date=accepted_at)
 
 
 def _checked(score: float) -> float:
