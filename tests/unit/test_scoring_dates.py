@@ -3,7 +3,7 @@
 import pytest
 
 from serving.scoring import Scorer
-from tests.unit.test_classification import CONTENT, LOOKUP, FakeModel, FakeStore, always, work
+from tests.unit.scorers import CONTENT, LOOKUP, FakeModel, FakeStore, always, work
 
 ACCEPTED_AT = 1.7e9
 
