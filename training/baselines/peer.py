@@ -27,25 +27,21 @@ _PEOPLE = HashingVectorizer(
 class Material:
     """Pairs in order of time, as the peers read them; the words are hashed once, when a peer asks."""
 
-    def __init__(self, pairs: Pairs) -> None:
+    def __init__(self, pairs: Pairs, words: Callable[[], csr_matrix] | None = None) -> None:
         self.pairs = pairs
+        self._words = words or (lambda: _vectors(pairs))
 
     def __len__(self) -> int:
         return len(self.pairs)
 
     def take(self, rows: Rows) -> "Material":
-        """The material of these rows."""
-        part = Material(self.pairs.take(rows))
-        if "words" in self.__dict__:
-            part.__dict__["words"] = self.words[rows]
-        return part
+        """The material of these rows; its words are part of this one's."""
+        return Material(self.pairs.take(rows), lambda: self.words[rows])
 
     @cached_property
     def words(self) -> csr_matrix:
         """(N, WIDTH) hashed: words and pairs of words, of length 1 a mail, and tokens for who writes to whom, how."""
-        texts, people = self.pairs.texts, list(_people(self.pairs))
-        parts = chunks(range(len(texts)), "words", 2_000)
-        return vstack([_hashed(texts, people, part) for part in parts], format="csr")
+        return self._words()
 
 
 # `judge(stream, rows)`: scores from 0 to 1, (len(rows),), of these rows of the stream. What a peer learns on the way
@@ -54,6 +50,12 @@ Judge = Callable[[Material, Rows], Scores]
 
 # `fit(learned, seed)`: from material to a judge.
 Peer = Callable[[Material, int], Judge]
+
+
+def _vectors(pairs: Pairs) -> csr_matrix:
+    people = list(_people(pairs))
+    parts = chunks(range(len(pairs)), "words", 2_000)
+    return vstack([_hashed(pairs.texts, people, part) for part in parts], format="csr")
 
 
 def _hashed(texts: Sequence[str], people: Sequence[str], rows: Sequence[int]) -> csr_matrix:
