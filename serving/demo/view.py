@@ -133,7 +133,7 @@ MEANINGS = {
     "refused": "mails answered 4xx: never accepted",
     "accepted": "notifications in 202 answers: one for each recipient of a mail",
     "delivered": "the receiver said 250, and the mail lies in its Maildir",
-    "discarded": "within the certified bound (none while there is no certificate)",
+    "discarded": "certified as not urgent, and the recipient wishes it so",
     "deferred": "not urgent: waits for a digest or its time",
     "rejected": "the sender claims a domain that is not its own",
     "dead": "could not be delivered; nothing was charged",
