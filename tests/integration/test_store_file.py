@@ -15,6 +15,13 @@ from serving.queue.store.database import VERSION, lock_store, open_database
 SQL = Path(commands.__file__).parent
 
 
+def schema(connection: sqlite3.Connection) -> tuple[set[tuple[str, str]], int]:
+    """Tables, indexes and triggers, whatever order they were made in, and the schema's number."""
+    found = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
+    definitions = {(row["name"], re.sub(r"IF NOT EXISTS |\s+", " ", row["sql"])) for row in found}
+    return definitions, connection.execute("PRAGMA user_version").fetchone()[0]
+
+
 class TestFile:
     def test_nobody_else_may_read_it(self, tmp_path: Path) -> None:
         """Ids, times and amounts are not sealed."""
@@ -30,6 +37,22 @@ class TestFile:
 
         with pytest.raises(ConfigurationError, match=f"schema {VERSION + 1}"):
             open_database(tmp_path / "store")
+
+    def test_a_store_of_the_first_schema_is_led_to_todays(self, tmp_path: Path) -> None:
+        """Whoever pulls a newer release keeps the mail that waits; without the table every hop would fail for ever."""
+        open_database(tmp_path / "new").close()
+        old = open_database(tmp_path / "old")
+        old.executescript("DROP TABLE personal_offset; PRAGMA user_version = 1")
+        old.close()
+
+        assert schema(open_database(tmp_path / "old")) == schema(open_database(tmp_path / "new"))
+
+    def test_every_schema_since_the_first_has_a_migration(self) -> None:
+        """A schema that changes under the same number breaks the stores that are there."""
+        steps = {int(path.stem) for path in (SQL / "migrations").glob("*.sql")}
+
+        assert steps == set(range(2, VERSION + 1))
+        assert f"PRAGMA user_version = {VERSION};" in (SQL / "schema.sql").read_text(encoding="utf-8")
 
     @pytest.mark.parametrize("content", [b"no database" * 400, b"SQLite format 3\0" + b"\xff" * 4096])
     def test_a_file_that_is_no_store_is_not_touched(self, tmp_path: Path, content: bytes) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 from serving.errors import ConfigurationError
 
-VERSION = 1
+VERSION = 2
+"""Of the schema; `migrations/<n>.sql` leads a store of schema n - 1 to n."""
 _HERE = Path(__file__).parent
 
 
@@ -57,8 +58,10 @@ def open_database(path: Path) -> sqlite3.Connection:
 def _create(connection: sqlite3.Connection) -> None:
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version == 0:
-        script = (_HERE / "schema.sql").read_text(encoding="utf-8")
-        connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nCOMMIT;")
+        _run(connection, _HERE / "schema.sql")
+    elif version < VERSION:
+        for step in range(version + 1, VERSION + 1):
+            _run(connection, _HERE / "migrations" / f"{step}.sql", f"PRAGMA user_version = {step};")
     elif version == VERSION:
         connection.execute("BEGIN IMMEDIATE")  # fails now, not at the first mail, where the file is read-only
         connection.execute("ROLLBACK")
@@ -66,6 +69,11 @@ def _create(connection: sqlite3.Connection) -> None:
         raise ConfigurationError(
             f"the store has schema {version}, this broker speaks {VERSION}; use the matching release"
         )
+
+
+def _run(connection: sqlite3.Connection, script: Path, then: str = "") -> None:
+    """The whole script or, after a crash, none of it."""
+    connection.executescript(f"BEGIN IMMEDIATE;\n{script.read_text(encoding='utf-8')}\n{then}\nCOMMIT;")
 
 
 @cache
