@@ -5,6 +5,8 @@ import time
 from itertools import count
 from pathlib import Path
 
+from serving.durable import sync_folder
+
 FOLDERS = ("tmp", "new", "cur")
 
 
@@ -17,7 +19,7 @@ class Maildir:
         self._counter = count(1)
         for name in FOLDERS:
             (folder / name).mkdir(parents=True, exist_ok=True)
-        _sync(folder)
+        sync_folder(folder)
 
     def deliver(self, mail: bytes) -> str:
         """Write the mail and return its name in `new/` when all of it is on disk. Raises OSError when it is not."""
@@ -29,7 +31,7 @@ class Maildir:
         except OSError:
             draft.unlink(missing_ok=True)
             raise
-        _sync(self._folder / "new")
+        sync_folder(self._folder / "new")
         return name
 
 
@@ -38,11 +40,3 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -20,6 +20,7 @@ from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
 from serving.addresses import canonical_address
+from serving.durable import sync_folder
 from serving.errors import ConfigurationError, Unsealable
 
 Purpose = Literal["content", "delivery"]
@@ -106,7 +107,7 @@ def create_keys(folder: Path) -> None:
     try:
         _write_set(staging)
         staging.rename(folder)
-        _sync_folder(folder.parent)
+        sync_folder(folder.parent)
     except OSError as error:
         shutil.rmtree(staging, ignore_errors=True)
         raise ConfigurationError(f"cannot create keys in {folder}: {error.strerror}; nothing was overwritten") from None
@@ -138,7 +139,7 @@ def write_new(path: Path, content: bytes) -> None:
         os.link(staging, path)
     finally:
         Path(staging).unlink()
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
 def _write_set(folder: Path) -> None:
@@ -176,11 +177,3 @@ def _lookup_file(folder: Path) -> Path:
 
 def _key_id(public: bytes) -> bytes:
     return hashlib.sha256(public).digest()[:ID_SIZE]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -24,7 +24,7 @@ from training.figures import figures
 from training.pairs import BadPairs, Pairs, digest
 from training.progress import chunks
 from training.provenance import provenance
-from training.registry import ALIAS, NAME, TRACKING, RegistryError, champion, import_starter
+from training.registry import ALIAS, TRACKING, RegistryError, locate
 
 PROXY = "labels are replies within 24 hours, a proxy for urgency"
 PEERS_LEARN = "pairs before the first cut; where those are judged, or there are none, folds of other people's pairs"
@@ -42,7 +42,7 @@ def main() -> None:
 
 def evaluate(arguments: argparse.Namespace) -> dict[str, Any]:
     """The report, written and shown. Raises BadTable, BadPairs, ArtefactError, RegistryError, OSError."""
-    artefact = Artefact.load(_folder(arguments.model, arguments.tracking))
+    artefact = Artefact.load(locate(arguments.model, arguments.tracking))
     wanted = _wanted(arguments)
     benchmark = select(wanted, peers=not arguments.no_peers)
     judged = benchmark.stream.pairs.take(benchmark.judged)
@@ -107,14 +107,6 @@ def _publish(
             from training.tracking import log_evaluation
 
             print(f"MLflow run {log_evaluation(arguments.tracking, report, arguments.report, pictures)}")
-
-
-def _folder(model: str, tracking: str) -> Path:
-    """Where the model lies: `champion` (the starter where there is none yet), `models:/…`, or a folder."""
-    if model != ALIAS:
-        return champion(tracking, model)
-    import_starter(tracking)
-    return champion(tracking, f"models:/{NAME}@{ALIAS}")
 
 
 def _wanted(arguments: argparse.Namespace) -> Wanted:

@@ -39,6 +39,15 @@ def champion(tracking_uri: str, uri: str = f"models:/{NAME}@{ALIAS}") -> Path:
         ) from None
 
 
+def locate(model: str, tracking_uri: str) -> Path:
+    """Where a model lies: `champion` (the starter where there is none yet), `models:/…`, or a folder. Raises
+    RegistryError."""
+    if model != ALIAS:
+        return champion(tracking_uri, model)
+    import_starter(tracking_uri)
+    return champion(tracking_uri)
+
+
 def import_starter(tracking_uri: str, folder: Path = STARTER) -> str:
     """Registers the committed starter where there is no champion yet; the champion's version. Raises RegistryError."""
     return _aliased(tracking_uri, ALIAS) or register(tracking_uri, folder)

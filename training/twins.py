@@ -21,7 +21,7 @@ from training.invented import BadTwins, Twins, load_twins, twins_digest
 from training.pairs import BadPairs, Pairs
 from training.progress import chunks
 from training.provenance import provenance
-from training.registry import ALIAS, NAME, TRACKING, RegistryError, champion, import_starter
+from training.registry import TRACKING, RegistryError, locate
 from training.render import Example
 
 ROLES = "roles"  # the kind whose words are equal
@@ -61,7 +61,7 @@ def main() -> None:
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     """The report. Raises BadTwins, BadTable, BadPairs, ArtefactError, RegistryError, OSError."""
     twins = load_twins(arguments.data)
-    artefact = Artefact.load(_folder(arguments.model, arguments.tracking))
+    artefact = Artefact.load(locate(arguments.model, arguments.tracking))
     peers = {"boosted_trees": summary(_by_trees(twins, arguments.trees, arguments.seed))} if arguments.trees else {}
     return {
         "model": artefact.version,
@@ -163,14 +163,6 @@ def _as_pairs(examples: Sequence[Example]) -> Pairs:
         people=nobody,
         settled=np.zeros(count),
     )
-
-
-def _folder(model: str, tracking: str) -> Path:
-    """Where the model lies: `champion` (the starter where there is none yet), `models:/…`, or a folder."""
-    if model != ALIAS:
-        return champion(tracking, model)
-    import_starter(tracking)
-    return champion(tracking, f"models:/{NAME}@{ALIAS}")
 
 
 def _percent(share: float | None) -> str:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from serving.durable import sync_folder
 from serving.errors import ConfigurationError
 from serving.payment.provider import Order, Verb
 
@@ -123,18 +124,10 @@ def _open_exclusively(path: Path) -> int:
         raise ConfigurationError(
             f"{path} is in use by another sandbox provider; stop it or name another file"
         ) from None
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     return descriptor
 
 
 def _write_all(descriptor: int, content: bytes) -> None:
     while content:
         content = content[os.write(descriptor, content) :]
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -12,6 +12,7 @@ from serving.errors import Unsealable
 from serving.pipeline import Authenticated, Forged, Unverified
 from serving.sealing import UnsealingKey
 from serving.stage import Work
+from tests.unit import works
 
 CONTENT = UnsealingKey(b"\x11" * 32)
 PHISHING = (
@@ -46,22 +47,7 @@ BROKER = Broker(
 
 
 def _work(raw: bytes, principal: str) -> Work:
-    async def note(kind: str, facts: Mapping[str, Any]) -> None:
-        raise AssertionError(f"authentication notes nothing, not {kind} {facts}")
-
-    return Work(
-        id=7,
-        message_id=8,
-        ordinal=0,
-        attempt=1,
-        recipient=b"r" * 32,
-        address=b"",
-        principal=principal,
-        facts={},
-        body=CONTENT.sealing_key.seal(raw),
-        accepted_at=0.0,
-        note=note,
-    )
+    return works.work(principal=principal, body=CONTENT.sealing_key.seal(raw))
 
 
 async def _decide(raw: bytes, principal: str = "bank") -> Authenticated | Unverified | Forged:

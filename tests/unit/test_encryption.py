@@ -17,6 +17,7 @@ from serving.mail import fits_smtp
 from serving.pipeline import Enclosed, EnclosedFree, KeyMissing, OpenByPolicy, Sealed
 from serving.sealing import UnsealingKey
 from serving.stage import Work
+from tests.unit import works
 
 NOW = datetime.now(UTC)
 CONTENT = UnsealingKey(b"\x11" * 32)
@@ -52,21 +53,11 @@ def _enrolled(certificate: str | None = CERTIFICATE, *, is_open: bool = False) -
 
 
 def _work(raw: bytes = MAIL, facts: Mapping[str, Any] | None = None) -> Work:
-    async def note(kind: str, facts: Mapping[str, Any]) -> None:
-        raise AssertionError(f"encryption notes nothing, not {kind} {facts}")
-
-    return Work(
-        id=7,
-        message_id=8,
-        ordinal=0,
-        attempt=1,
-        recipient=b"r" * 32,
+    return works.work(
         address=CONTENT.sealing_key.seal(b"ann@home.example"),
-        principal="bank",
         facts=facts or {},
         body=CONTENT.sealing_key.seal(raw),
         accepted_at=NOW.timestamp(),
-        note=note,
     )
 
 

@@ -9,6 +9,7 @@ import pytest
 from serving.payment.stage import Payment
 from serving.pipeline import Held, Hold, Unfunded, Waived
 from serving.stage import Work
+from tests.unit import works
 
 RECIPIENT = b"\x01" * 32
 
@@ -28,24 +29,8 @@ class Policies:
         raise AssertionError(f"{name}: the hop's own commit makes the hold, not the stage")
 
 
-async def _note(_: str, __: Mapping[str, Any]) -> None:
-    raise AssertionError("payment has nothing to note")
-
-
 def work(**facts: Any) -> Work:
-    return Work(
-        id=7,
-        message_id=1,
-        ordinal=0,
-        attempt=1,
-        recipient=RECIPIENT,
-        address=b"",
-        principal="hospital",
-        facts=facts,
-        body=b"",
-        accepted_at=0.0,
-        note=_note,
-    )
+    return works.work(recipient=RECIPIENT, principal="hospital", facts=facts)
 
 
 def payment(recipient: Any = None, sender: Any = None) -> Payment:

@@ -1,6 +1,5 @@
 """The settle stage: captured, unbilled or returned, and money is released only for what was delivered."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -9,6 +8,7 @@ from serving.errors import ClarionError, Temporary
 from serving.pipeline import Captured, Hold, Returned, Unbilled
 from serving.settlement import Settlement
 from serving.stage import Work
+from tests.unit import works
 
 RECEIPT = {"code": 250, "text": "2.0.0 Kept", "message_id": "<1@clarion.invalid>"}
 HOLD = {"amount": 5, "currency": "EUR"}
@@ -28,24 +28,8 @@ class Provider:
         self.released.append((notification, lookup, hold))
 
 
-async def _note(_: str, __: Mapping[str, Any]) -> None:
-    raise AssertionError("settlement has nothing to note")
-
-
 def work(**facts: Any) -> Work:
-    return Work(
-        id=7,
-        message_id=1,
-        ordinal=0,
-        attempt=1,
-        recipient=RECIPIENT,
-        address=b"",
-        principal="p",
-        facts=facts,
-        body=b"",
-        accepted_at=0.0,
-        note=_note,
-    )
+    return works.work(recipient=RECIPIENT, principal="p", facts=facts)
 
 
 async def test_a_delivered_notification_is_captured_after_the_provider_released_its_hold() -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from serving.pipeline import Delayed, Digested, Discarded
 from serving.stage import Work
 from serving.triage import LONGEST_INTERVAL, LONGEST_STRETCH, SHORTEST_INTERVAL, Triage, Wishes
+from tests.unit import works
 
 NOW = 1_000_000.0
 VERIFIED = {"outcome": "authenticated", "method": "api_key"}
@@ -48,22 +49,7 @@ class Broker:
 
 
 def _work(facts: Mapping[str, Any], accepted_at: float = NOW - 10.0) -> Work:
-    async def note(kind: str, facts: Mapping[str, Any]) -> None:
-        raise AssertionError(f"triage notes nothing, not {kind} {facts}")
-
-    return Work(
-        id=7,
-        message_id=8,
-        ordinal=0,
-        attempt=1,
-        recipient=b"r" * 32,
-        address=b"",
-        principal="bank",
-        facts=facts,
-        body=b"",
-        accepted_at=accepted_at,
-        note=note,
-    )
+    return works.work(facts=facts, accepted_at=accepted_at)
 
 
 async def _decide(
