@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from data.schema import Message
 
-MONTH = 30 * 86_400.0
+DAY = 86_400.0
+MONTH = 30 * DAY
+PROMPT, QUICK = DAY, 3_600.0  # seconds: a reaction in time, as the benchmark's label has it, and one at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,61 +29,34 @@ class Increment:
     link: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Reaction:
+    """A counter that a reaction grows by one if it comes `until` then (seconds since the epoch, or infinity)."""
+
+    key: str
+    until: float = math.inf
+
+
 def grow(counter: Counter, increment: Increment) -> Counter:
     """The counter after the increment; the order of increments does not matter, except that the first link stays."""
     return Counter(counter.count + increment.count, max(counter.last, increment.at), counter.link or increment.link)
 
 
-def received_keys(message: Message, recipient: str, root: int) -> tuple[str, ...]:
-    """What every notification counts; `root` names its thread."""
-    sender = message.sender
+def habits(message: Message, recipient: str, situation: str) -> tuple[str, ...]:
+    """What a mail is an instance of to its recipient: each is counted when such mail comes and when it is acted on."""
     return (
-        f"received\n{recipient}",
-        f"received\n{recipient}\n{context(message, recipient)}",
-        f"received\n{recipient}\n{sort_of(message)}",
-        f"received\n{recipient}\n{month_of(message.date)}",
-        f"received\n{sender}\n>{recipient}",
-        f"addressed\n{sender}",
-        f"heard\n{root}\n{recipient}",
+        recipient,
+        f"{recipient}\n{situation}",
+        f"{recipient}\n{sort_of(message)}",
+        f"{recipient}\n{month_of(message.date)}",
+        f"{message.sender}\n>{recipient}",
     )
 
 
-def first_keys(message: Message, recipient: str) -> tuple[str, ...]:
-    """Everything that can be named from the mail alone: sender, recipient, the two together, and the mail answered."""
-    sender, month = message.sender, month_of(message.date)
-    how, what = context(message, recipient), sort_of(message)
-    parent = message.in_reply_to
-    thread = (f"thread\n{parent}", f"wrote\n{parent}\n{recipient}", f"replies\n{parent}") if parent else ()
-    return (
-        *thread,
-        *(
-            f"{verb}\n{rest}"
-            for verb in ("received", "acted")
-            for rest in (
-                recipient,
-                f"{recipient}\n{how}",
-                f"{recipient}\n{what}",
-                f"{recipient}\n{month}",
-                f"{recipient}\n{month - 1}",
-                f"{sender}\n>{recipient}",
-                f"{recipient}\n>{sender}",
-            )
-        ),
-        *(f"sent\n{who}{when}" for who in (sender, recipient) for when in ("", f"\n{month}", f"\n{month - 1}")),
-        f"sent\n{recipient}\n{hours_of(message.date)}",
-        f"addressed\n{sender}",
-        f"answered\n{sender}",
-    )
-
-
-def thread_keys(root: int, sender: str, recipient: str) -> tuple[str, ...]:
-    """What happened in the thread `root`, at all and by these two."""
-    return f"posts\n{root}", f"posts\n{root}\n{sender}", f"posts\n{root}\n{recipient}", f"heard\n{root}\n{recipient}"
-
-
-def context(message: Message, recipient: str) -> str:
-    """The way in which the mail addresses the recipient: one of four."""
-    return ("to" if recipient in message.to else "cc") + ("+re" if message.in_reply_to else "+new")
+def situation_of(message: Message, recipient: str, *, is_own: bool) -> str:
+    """How the mail addresses the recipient: one of six, apart for each sort of mail."""
+    what = "own" if is_own else "re" if message.in_reply_to else "new"
+    return f"{'to' if recipient in message.to else 'cc'}+{what}+{sort_of(message)}"
 
 
 def sort_of(message: Message) -> str:
@@ -94,6 +69,16 @@ def sort_of(message: Message) -> str:
 def hours_of(date: float) -> str:
     """Which three hours of the day (UTC) `date` lies in."""
     return f"{math.floor(date / 10_800) % 8}/8"
+
+
+def weekday_of(date: float) -> int:
+    """0 for Monday to 6 (UTC)."""
+    return (math.floor(date / DAY) + 3) % 7
+
+
+def day_of(date: float) -> int:
+    """Which day since the epoch `date` (seconds) lies in."""
+    return math.floor(date / DAY)
 
 
 def month_of(date: float) -> int:

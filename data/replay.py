@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from data.history import Counter, Increment, acted, features, grow, seen, sent
+from data.history import Counter, Increment, Place, acted, features, grow, place, seen, sent
 from data.schema import Message
 
 _NOTHING = Counter()
@@ -19,6 +19,7 @@ class History:
         self.counters: dict[str, Counter] = {}
         self._mails: dict[str, Message] = {}
         self._persons: dict[str, str] = {}
+        self._places: dict[tuple[str, str], Place] = {}
         self._reacted: set[tuple[str, str]] = set()
 
     def features(self, message: Message, recipient: str) -> NDArray[np.float32]:
@@ -28,10 +29,11 @@ class History:
     def observe(self, message: Message) -> None:
         """Count the mail's arrival at everyone it names, and the reaction that it is to the mail it answers."""
         self._answer(message)
-        for ordinal, recipient in enumerate(message.recipients):
-            self._grow(seen(message, recipient, ordinal, self.counters))
-        if not message.recipients:
-            self._grow(sent(message, self.counters))
+        arrived = [seen(message, who, ordinal, self.counters) for ordinal, who in enumerate(message.recipients)]
+        for recipient in message.recipients:
+            self._places[message.message_id, recipient] = place(message, recipient, self.counters)
+        for increments in arrived or [sent(message, self.counters)]:
+            self._grow(increments)
         self._persons[message.sender] = message.sender_id
         self._mails[message.message_id] = replace(message, body="")
 
@@ -40,7 +42,8 @@ class History:
         if (message.message_id, recipient) in self._reacted:
             return
         self._reacted.add((message.message_id, recipient))
-        self._grow(Increment(key, 1, at) for key in acted(message, recipient))
+        where = self._places.get((message.message_id, recipient)) or place(message, recipient, self.counters)
+        self._grow(Increment(each.key, 1, at) for each in acted(message, recipient, where) if at <= each.until)
 
     def _answer(self, reply: Message) -> None:
         parent = self._mails.get(reply.in_reply_to or "")

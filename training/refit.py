@@ -1,7 +1,7 @@
-"""The head once more, when the encoder is tuned: history from every training pair, words from pairs new to it.
+"""The head once more, when the encoder is tuned: words from mails that are new to it.
 
-On the pairs that it was tuned on, the encoder is better than it will ever be again; a head fitted there trusts it
-too much. History alone costs seconds, so its part learns from the whole split (stacking, Wolpert 1992).
+On the mails that it was tuned on, the encoder is better than it will ever be again; a head fitted there trusts it
+too much (stacking, Wolpert 1992). The invented notices are few, so they are used both times.
 """
 
 from collections.abc import Callable
@@ -10,59 +10,50 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from training.batches import padded
 from training.config import Config
-from training.fit import Log, collate, dataset
+from training.fit import Log
+from training.lessons import Lesson
 from training.model import Classifier
-from training.pairs import Pairs
 from training.progress import chunks
+from training.tokens import encode, load_tokenizer
 
 _BATCH = 256
 
 Logits = Callable[[Tensor], Tensor]
 
 
-def refit(model: Classifier, everything: Pairs, fresh: Pairs, tokenizer: Path, config: Config, log: Log) -> None:
-    """Fits the small networks in place: `habit` on everything, then all of them on the fresh pairs.
-
-    `log(figures, step)` hears of each epoch's loss.
-    """
+def refit(model: Classifier, lesson: Lesson, tokenizer: Path, config: Config, log: Log) -> None:
+    """Fits the head in place on pairs whose mails are new to the encoder. `log(figures, step)` hears of each epoch's
+    loss."""
+    fresh = lesson.pairs
     torch.manual_seed(config.seed)
-    model.scale_to(everything.features)
-    history, labels = model.scaled(torch.from_numpy(everything.features)), torch.from_numpy(everything.labels)
-    rate, epochs = 3 * config.refit_rate, config.habit_epochs
-    losses = _minimise(model.habit, lambda rows: model.habit(history[rows]).squeeze(-1), labels, rate, epochs)
-    _tell(log, "habit_loss", losses)
-    pooled = embeddings(model, fresh, tokenizer, config.max_length)
-    known, answers = model.scaled(torch.from_numpy(fresh.features)), torch.from_numpy(fresh.labels)
-    small = nn.ModuleList([model.habit, model.words, model.head])
-    _restart(model)
-    rate, epochs = config.refit_rate, config.refit_epochs
-    _tell(
-        log, "refit_loss", _minimise(small, lambda rows: model.judge(pooled[rows], known[rows]), answers, rate, epochs)
+    texts, of = fresh.mails()
+    pooled, mail = embeddings(model, texts, tokenizer, config.max_length), torch.from_numpy(of)
+    features, said = torch.from_numpy(fresh.features), torch.from_numpy(lesson.habit)
+    model.restart_head()
+    small = nn.ModuleList([model.words, model.head])
+    losses = _minimise(
+        small,
+        lambda rows: model.judge(pooled[mail[rows]], features[rows], said[rows]),
+        torch.from_numpy(fresh.labels),
+        config.refit_rate,
+        config.refit_epochs,
     )
+    for epoch, loss in enumerate(losses):
+        log({"refit_loss": loss}, epoch)
 
 
 @torch.inference_mode()
-def embeddings(model: Classifier, pairs: Pairs, tokenizer: Path, max_length: int) -> Tensor:
-    """The encoder's word on each pair's text, (N, width) float32, computed in batches of like length."""
+def embeddings(model: Classifier, texts: tuple[str, ...], tokenizer: Path, max_length: int) -> Tensor:
+    """The encoder's word on each text, (M, width) float32, computed in batches of like length."""
     model.train(False)
-    rows = dataset(pairs, tokenizer, max_length)
-    lengths = rows["length"][:]
-    order = sorted(range(len(rows)), key=lengths.__getitem__)
-    found = torch.zeros(len(rows), model.encoder.config.hidden_size)
+    ids = encode(load_tokenizer(tokenizer), texts, max_length)
+    order = sorted(range(len(ids)), key=lambda at: len(ids[at]))
+    found = torch.zeros(len(ids), model.encoder.config.hidden_size)
     for chunk in chunks(order, "reading"):
-        batch = collate([rows[at] for at in chunk])
-        found[list(chunk)] = model.embed(batch["input_ids"], batch["attention_mask"]).float()
+        found[list(chunk)] = model.embed(**padded([ids[at] for at in chunk])).float()
     return found.clone()
-
-
-def _restart(model: Classifier) -> None:
-    """The correction begins at nothing, so that it starts from what history alone says."""
-    layers = [layer for layer in [*model.words, *model.head] if isinstance(layer, nn.Linear)]
-    for layer in layers:
-        layer.reset_parameters()
-    nn.init.zeros_(layers[-1].weight)
-    nn.init.zeros_(layers[-1].bias)
 
 
 def _minimise(network: nn.Module, logits: Logits, labels: Tensor, rate: float, epochs: int) -> list[float]:
@@ -92,8 +83,3 @@ def _step(
     optimizer.step()
     schedule.step()
     return float(loss.detach())
-
-
-def _tell(log: Log, name: str, losses: list[float]) -> None:
-    for epoch, loss in enumerate(losses):
-        log({name: loss}, epoch)

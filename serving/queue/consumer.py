@@ -137,8 +137,8 @@ class Consumer(Resource):
         pending = self._collect(high, low, len(seen) + len(reaction))
         try:
             pending.seen += history.unpack(seen)
-            pending.reaction += history.keys(reaction)
-            limits.check_size(len(pending.reaction), limits.MAX_REACTION, "reaction keys")
+            pending.reaction += history.expected(reaction)
+            limits.check_size(len(pending.reaction), limits.MAX_REACTION, "reaction records")
         except Refused as refused:
             raise self.error("too_much_pending", refused.detail) from refused
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from serving.queue import limits
 from serving.queue.resource import split
-from serving.queue.store.history import RECORD
+from serving.queue.store.history import EXPECTED, RECORD
 from serving.queue.values import encode
 
 if TYPE_CHECKING:
@@ -35,6 +35,14 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
+class Expected:
+    """A counter of the history that a reaction will add to, if it comes `until` then (seconds since the epoch)."""
+
+    key: bytes
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Hop:
     """What `complete` applies in one transaction, besides the outcome itself."""
 
@@ -43,7 +51,7 @@ class Hop:
     postings: Sequence[Posting] = ()
     currency: str = ""
     seen: Iterable[Seen] = ()
-    reaction: bytes = b""
+    reaction: Iterable[Expected] = ()
     until: float | None = None
 
 
@@ -90,17 +98,16 @@ class Lease:
 
     def _collect(self, hop: Hop) -> None:
         """Refused `too_large` before anything is sent: half a hop must not stay behind."""
-        facts, seen = (
-            encode(dict(hop.facts)),
-            [RECORD.pack(each.key, each.count, each.at, each.link) for each in hop.seen],
-        )
+        facts = encode(dict(hop.facts))
+        seen = [RECORD.pack(each.key, each.count, each.at, each.link) for each in hop.seen]
+        reaction = b"".join(EXPECTED.pack(each.key, each.until) for each in hop.reaction)
         limits.check_size(len(facts), limits.MAX_FACTS, "facts")
         limits.check_size(len(hop.envelope or b""), self._leases.max_body, "a mail")
-        limits.check_size(len(hop.reaction), limits.MAX_REACTION, "reaction keys")
+        limits.check_size(len(reaction), limits.MAX_REACTION, "reaction records")
         limits.check_postings((posting.account, posting.amount) for posting in hop.postings)
-        self._send(hop, facts, seen)
+        self._send(hop, facts, seen, reaction)
 
-    def _send(self, hop: Hop, facts: bytes, seen: Sequence[bytes]) -> None:
+    def _send(self, hop: Hop, facts: bytes, seen: Sequence[bytes], reaction: bytes) -> None:
         send, words = self._leases.send, split(self.id)
         if hop.facts:
             send("fact", *words, facts)
@@ -110,8 +117,8 @@ class Lease:
             send("post", *words, posting.account, hop.currency, posting.amount)
         for start in range(0, len(seen), _RECORDS_AT_ONCE):
             send("observe", *words, b"".join(seen[start : start + _RECORDS_AT_ONCE]), b"")
-        if hop.reaction:
-            send("observe", *words, b"", hop.reaction)
+        if reaction:
+            send("observe", *words, b"", reaction)
 
 
 def _milliseconds(seconds: float) -> int:

@@ -13,7 +13,7 @@ MAX_POSTINGS = 16
 MAX_ACCOUNT = 255
 MAX_AMOUNT = 2**31 - 1
 MAX_CAUSE = 256
-MAX_REACTION = 64 * 32
+MAX_REACTION = 64 * 40
 
 
 def check_origin(principal: str, key: str | None, digest: bytes) -> None:

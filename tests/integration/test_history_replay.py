@@ -13,7 +13,7 @@ from data.schema import Message
 from data.table import read_messages
 from serving.history import History as Stored
 from serving.queue.store import directory, hops, intake
-from serving.queue.store.history import Increment
+from serving.queue.store.history import EXPECTED, Increment
 from serving.queue.store.hops import LeaseName, Pending
 from serving.queue.store.intake import NewMessage
 from serving.queue.store.transaction import Transaction
@@ -69,7 +69,7 @@ class Served:
         counters = await self._history.counters(message, recipient)
         observation = self._history.observation(message, recipient, ordinal, counters)
         seen = [Increment(each.key, each.count, each.at, each.link) for each in observation.seen]
-        pending = Pending(seen=seen, reaction=b"".join(observation.reaction))
+        pending = Pending(seen=seen, reaction=b"".join(EXPECTED.pack(each.key, each.until) for each in observation.reaction))
         self._store.do(lambda transaction: hops.complete(transaction, name, "not_urgent", pending, None))
         return history.features(message, recipient, counters)
 

@@ -9,6 +9,7 @@ import pytest
 
 from serving.queue.limits import MAX_FACTS
 from serving.queue.store import commands, directory, history, hops
+from serving.queue.store.history import EXPECTED
 from serving.queue.store.ledger import Posting
 from tests.integration.peers import TO_ENCRYPTION, TO_PAYMENT, WALLET, Store, held, refusal
 
@@ -122,12 +123,12 @@ class TestHistory:
         seen = [history.Increment(b"k" * 32, 2, 7.0, 3)]
         store.walk(
             ("authentication", "authenticated", {}),
-            ("classification", "uncertain", {"seen": seen, "reaction": b"r" * 32}),
+            ("classification", "uncertain", {"seen": seen, "reaction": EXPECTED.pack(b"r" * 32, 9.0) + EXPECTED.pack(b"q" * 32, 8.9)}),
         )
-        store.walk(("reanalysis", "urgent", {"seen": seen, "reaction": b"z" * 32}))
+        store.walk(("reanalysis", "urgent", {"seen": seen, "reaction": EXPECTED.pack(b"z" * 32, 99.0)}))
         for kind in ("acknowledged", "acknowledged", "was_urgent", "not_urgent"):
             store.do(partial(commands.react, id=str(id_), kind=kind, at=9.0))
-        rows = store.do(lambda t: directory.counters(t, [(each * 32).encode().hex() for each in "krz"]))
+        rows = store.do(lambda t: directory.counters(t, [(each * 32).encode().hex() for each in "krzq"]))
 
         assert [(row["count"], row["last"], row["link"]) for row in rows] == [(2, 7.0, 3), (1, 9.0, 0)]
 

@@ -11,7 +11,7 @@ import pytest
 
 from serving.errors import BrokerUnavailable, Refused
 from serving.queue.client import Client
-from serving.queue.lease import Hop, Lease
+from serving.queue.lease import Expected, Hop, Lease
 from tests.conftest import BrokerProcess
 from tests.integration.peers import Raw, submission
 
@@ -187,7 +187,7 @@ async def test_a_hop_over_a_limit_is_refused_here_and_the_lease_goes_on(client: 
     """Half of it on the wire would be applied with the next hop."""
     await client.accept(submission())
     lease, _ = await take(client)
-    large = (Hop({"x": "y" * 5000}), Hop(envelope=bytes((26 << 20) + 1)), Hop({"a": 1}, reaction=bytes(99 * 32)))
+    large = (Hop({"x": "y" * 5000}), Hop(envelope=bytes((26 << 20) + 1)), Hop({"a": 1}, reaction=[Expected(bytes(32), 0.0)] * 99))
     for hop in large:
         with pytest.raises(Refused, match="too_large"):
             await lease.complete("authenticated", hop)

@@ -7,13 +7,13 @@ import pytest
 
 from serving import pipeline as p
 from serving.effects import hop_of
-from serving.queue.lease import Hop, Posting, Seen
+from serving.queue.lease import Expected, Hop, Posting, Seen
 from serving.queue.limits import MAX_FACTS
 
 RECIPIENT = bytes(range(32))
 WALLET = f"wallet:{RECIPIENT.hex()}"
 PREDICTION = p.Prediction("urgent", 0.91, None, False, "v1")
-OBSERVATION = p.Observation((p.Increment(b"k" * 32, 2, 17.5, 9),), (b"r" * 32, b"s" * 32))
+OBSERVATION = p.Observation((p.Increment(b"k" * 32, 2, 17.5, 9),), (p.Reaction(b"r" * 32, 9.0), p.Reaction(b"s" * 32, 99.0)))
 SEALED = p.Sealed(b"octets", "openpgp")
 EVERY: list[p.Outcome] = [
     p.Authenticated("api_key"),
@@ -92,7 +92,7 @@ def test_an_analysis_carries_what_it_adds_to_the_history() -> None:
     analysed = hop(p.Urgent(PREDICTION, OBSERVATION))
 
     assert list(analysed.seen) == [Seen(b"k" * 32, 2, 17.5, 9)]
-    assert analysed.reaction == b"r" * 32 + b"s" * 32
+    assert list(analysed.reaction) == [Expected(b"r" * 32, 9.0), Expected(b"s" * 32, 99.0)]
     assert analysed.facts["prediction"]["score"] == 0.91
 
 

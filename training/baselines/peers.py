@@ -15,12 +15,18 @@ from training.artefact import Certificate
 from training.baselines.inbox import priority_inbox
 from training.baselines.peer import Material, Peer, Rows, Scores
 from training.baselines.rule import rule
-from training.baselines.trees import trees
+from training.baselines.trees import all_trees, trees
 from training.baselines.words import words
 from training.bound import certify_slices
 from training.pairs import BadPairs
 
-PEERS: Mapping[str, Peer] = {"rule": rule, "words": words, "priority_inbox": priority_inbox, "boosted_trees": trees}
+PEERS: Mapping[str, Peer] = {
+    "rule": rule,
+    "words": words,
+    "priority_inbox": priority_inbox,
+    "boosted_trees": trees,
+    "boosted_trees_with_form": all_trees,
+}
 FOLDS = 5
 ALPHA = 0.01  # the share of urgent mail that a peer's certificate lets it lose, as for a champion
 

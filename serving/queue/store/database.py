@@ -9,7 +9,7 @@ from typing import Any
 
 from serving.errors import ConfigurationError
 
-VERSION = 2
+VERSION = 3
 """Of the schema; `migrations/<n>.sql` leads a store of schema n - 1 to n."""
 _HERE = Path(__file__).parent
 

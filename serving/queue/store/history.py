@@ -8,7 +8,7 @@ from serving.errors import Refused
 from serving.queue.store.transaction import Transaction
 
 RECORD = struct.Struct("<32sqdq")
-KEY = 32
+EXPECTED = struct.Struct("<32sd")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +28,10 @@ def unpack(records: bytes) -> list[Increment]:
     return [Increment(*fields) for fields in RECORD.iter_unpack(records)]
 
 
-def keys(octets: bytes) -> bytes:
-    """The array of counter keys, checked."""
-    if len(octets) % KEY:
-        raise Refused("malformed", f"a key has {KEY} octets")
+def expected(octets: bytes) -> bytes:
+    """The array of counters that a reaction will grow, and until when, checked."""
+    if len(octets) % EXPECTED.size:
+        raise Refused("malformed", f"what a reaction adds to comes in records of {EXPECTED.size} octets")
     return octets
 
 
@@ -59,14 +59,15 @@ def ripen(transaction: Transaction, message: int) -> None:
 
 
 def react(transaction: Transaction, notification: int, at: float) -> bool:
-    """Add the recipient's reaction to the counters that were named when the mail was analysed; once."""
+    """Add the recipient's reaction to the counters that were named when the mail was analysed, as far as it came in
+    time for them; once."""
     row = transaction.one("reaction_keys", id=notification)
     if row is None:
         raise Refused("not_found", "no such notification")
-    keys = bytes(row["reaction"])
-    if not keys:
+    records = list(EXPECTED.iter_unpack(row["reaction"]))
+    if not records:
         return False
-    increments = [Increment(keys[i : i + KEY], 1, at, 0) for i in range(0, len(keys), KEY)]
+    increments = [Increment(key, 1, at, 0) for key, until in records if at <= until]
     fresh = _count(transaction, notification, "acted")
     _grow(transaction, increments if fresh else ())
     return fresh

@@ -167,4 +167,4 @@ CREATE TABLE intent (
 
 CREATE INDEX intent_state ON intent (state, opened_at);
 
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;

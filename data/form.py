@@ -1,0 +1,82 @@
+"""The form of a mail, as numbers: how long, how much of it quoted or asked, and whether it names the recipient."""
+
+import re
+
+from data.persons import LEAST, hashed
+from data.schema import Message
+from data.zones import zones
+
+FORM = (
+    "body_length",
+    "own_length",
+    "own_lines",
+    "quoted_lines",
+    "questions",
+    "ends_asking",
+    "lines_added",
+    "lines_removed",
+    "series_length",
+    "series_version",
+    "signed_off",
+    "reviewed",
+    "reviewed_by_recipient",
+    "greets_recipient",
+    "greets_another",
+    "names_recipient",
+    "thanks",
+    "asks_politely",
+)
+
+_LETTERS = re.compile(r"[^\W\d_]+")
+_GREETING = re.compile(
+    r"^(?:(?:hi|hello|hey|dear|hallo|liebe[r]?|bonjour|hola)\b[ ,]*([^\W\d_]+)|([^\W\d_]+) ?[,:]$)", re.I
+)
+_SERIES = re.compile(r"\b\d{1,4}/(\d{1,4})\b")
+_VERSION = re.compile(r"\bv(\d{1,2})\b", re.IGNORECASE)
+_REVIEWED = re.compile(r"^(?:reviewed|acked|tested)-by:", re.IGNORECASE)
+_SIGNED = re.compile(r"^signed-off-by:", re.IGNORECASE)
+_THANKS = re.compile(r"\bthank", re.IGNORECASE)
+_PLEASE = re.compile(r"\b(?:please|pls|could you|can you|would you)\b", re.IGNORECASE)
+
+
+def form(message: Message, recipient: str, first_name: int) -> tuple[float, ...]:
+    """The values of FORM; `first_name` is what is known of the recipient's (data.persons), 0 for nothing."""
+    parts = zones(message.body)
+    text, own = "\n".join(parts.own), parts.own
+    reviewed = [line for line in own if _REVIEWED.match(line)]
+    return (
+        float(message.body_len),
+        float(len(text)),
+        float(len(own)),
+        float(parts.quoted),
+        float(text.count("?")),
+        float(any(line.endswith("?") for line in own[-3:])),
+        float(sum(line.startswith("+") for line in own)),
+        float(sum(line.startswith("-") for line in own)),
+        _number(_SERIES, message.subject),
+        _number(_VERSION, message.subject),
+        float(sum(bool(_SIGNED.match(line)) for line in own)),
+        float(len(reviewed)),
+        float(any(recipient in line.lower() for line in reviewed)),
+        *_mentions(own, recipient, first_name),
+        float(len(_THANKS.findall(text))),
+        float(len(_PLEASE.findall(text))),
+    )
+
+
+def _mentions(own: tuple[str, ...], recipient: str, first_name: int) -> tuple[float, float, float]:
+    """Whether the first line greets the recipient, or somebody else, and how often the recipient is named."""
+    names = {hashed(word) for word in _words(recipient.partition("@")[0])} | {first_name}
+    greeting = _GREETING.match(own[0]) if own else None
+    greeted = hashed((greeting[1] or greeting[2]).lower()) if greeting else None
+    named = sum(hashed(word) in names for line in own for word in _words(line))
+    return float(greeted in names), float(greeted is not None and greeted not in names), float(named)
+
+
+def _words(text: str) -> list[str]:
+    return [word for word in _LETTERS.findall(text.lower()) if len(word) >= LEAST]
+
+
+def _number(pattern: re.Pattern[str], text: str) -> float:
+    found = pattern.search(text)
+    return float(found[1]) if found else 0.0
