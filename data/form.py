@@ -28,9 +28,11 @@ FORM = (
 )
 
 _LETTERS = re.compile(r"[^\W\d_]+")
-_GREETING = re.compile(
-    r"^(?:(?:hi|hello|hey|dear|hallo|liebe[r]?|bonjour|hola)\b[ ,]*([^\W\d_]+)|([^\W\d_]+) ?[,:]$)", re.I
+_HELLO = "hi hello hey dear hallo liebe lieber bonjour hola ciao"
+_NOBODY = frozenset(
+    f"{_HELLO} all there both everyone everybody folks team sir madam guys again alle thanks note".split()
 )
+_GREETING = re.compile(rf"^(?:(?:{_HELLO.replace(' ', '|')})\b[ ,]*([^\W\d_]+)|([^\W\d_]+) ?[,:]$)", re.IGNORECASE)
 _SERIES = re.compile(r"\b\d{1,4}/(\d{1,4})\b")
 _VERSION = re.compile(r"\bv(\d{1,2})\b", re.IGNORECASE)
 _REVIEWED = re.compile(r"^(?:reviewed|acked|tested)-by:", re.IGNORECASE)
@@ -68,7 +70,8 @@ def _mentions(own: tuple[str, ...], recipient: str, first_name: int) -> tuple[fl
     """Whether the first line greets the recipient, or somebody else, and how often the recipient is named."""
     names = {hashed(word) for word in _words(recipient.partition("@")[0])} | {first_name}
     greeting = _GREETING.match(own[0]) if own else None
-    greeted = hashed((greeting[1] or greeting[2]).lower()) if greeting else None
+    word = (greeting[1] or greeting[2]).lower() if greeting else ""
+    greeted = hashed(word) if word and word not in _NOBODY else None
     named = sum(hashed(word) in names for line in own for word in _words(line))
     return float(greeted in names), float(greeted is not None and greeted not in names), float(named)
 

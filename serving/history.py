@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from data import history
 from data.history import Counter
 from data.schema import Message
-from serving.pipeline import Increment, Observation, Reaction
+from serving.observation import Increment, Observation, Reaction
 from serving.sealing import LookupKey
 
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
+from serving.observation import Observation
+
 
 class Stage(StrEnum):
     """A place where a notification waits for work; each is served by processes of its own."""
@@ -51,32 +53,6 @@ class Deferred:
 Destination = Stage | End | Parked | Deferred
 
 # --- values that outcomes carry -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Increment:
-    """One history counter's growth. `key` is 32 octets, an HMAC; `at` is seconds since the epoch; `link` 0 for none."""
-
-    key: bytes
-    count: int
-    at: float
-    link: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Reaction:
-    """A history counter that a reaction grows by one if it comes `until` then, seconds since the epoch or infinity."""
-
-    key: bytes
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What a mail adds to the history now (`seen`), and what its recipient's reaction would add later (`reaction`)."""
-
-    seen: tuple[Increment, ...]
-    reaction: tuple[Reaction, ...]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,8 @@ from data.parse import parse
 from data.schema import Message
 from serving.errors import ClarionError
 from serving.history import History, Reader
-from serving.pipeline import Observation, Prediction
+from serving.observation import Observation
+from serving.pipeline import Prediction
 from serving.sealing import LookupKey, UnsealingKey
 from serving.stage import Work
 from training.artefact import Certificate, Thresholds

@@ -9,6 +9,7 @@ import torch
 from datasets import Dataset
 from torch import Tensor
 
+from data.history import FEATURES
 from training.lessons import Lesson
 from training.severity import Asides
 from training.tokens import encode, load_tokenizer
@@ -37,13 +38,12 @@ def rows_of(lesson: Lesson, asides: Asides, tokenizer: Path, max_length: int) ->
 
 
 def collate(rows: Sequence[Row]) -> dict[str, Tensor]:
-    """One batch of mails as Classifier.forward takes it."""
+    """One batch of mails as Classifier.forward takes it; it may hold no pair at all."""
     pairs = [(number, at) for number, row in enumerate(rows) for at in range(len(row["labels"]))]
-    width = len(next((row["features"][0] for row in rows if row["features"]), ()))
     features = np.array([rows[number]["features"][at] for number, at in pairs], dtype=np.float32)
     return {
         **padded([row["input_ids"] for row in rows]),
-        "features": torch.from_numpy(features.reshape(len(pairs), width)),
+        "features": torch.from_numpy(features.reshape(len(pairs), len(FEATURES))),
         "mail": torch.tensor([number for number, _ in pairs], dtype=torch.long),
         "habit": torch.tensor([rows[number]["habit"][at] for number, at in pairs], dtype=torch.float32),
         "labels": torch.tensor([rows[number]["labels"][at] for number, at in pairs], dtype=torch.long),

@@ -69,7 +69,9 @@ class Served:
         counters = await self._history.counters(message, recipient)
         observation = self._history.observation(message, recipient, ordinal, counters)
         seen = [Increment(each.key, each.count, each.at, each.link) for each in observation.seen]
-        pending = Pending(seen=seen, reaction=b"".join(EXPECTED.pack(each.key, each.until) for each in observation.reaction))
+        pending = Pending(
+            seen=seen, reaction=b"".join(EXPECTED.pack(each.key, each.until) for each in observation.reaction)
+        )
         self._store.do(lambda transaction: hops.complete(transaction, name, "not_urgent", pending, None))
         return history.features(message, recipient, counters)
 

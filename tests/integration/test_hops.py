@@ -123,7 +123,11 @@ class TestHistory:
         seen = [history.Increment(b"k" * 32, 2, 7.0, 3)]
         store.walk(
             ("authentication", "authenticated", {}),
-            ("classification", "uncertain", {"seen": seen, "reaction": EXPECTED.pack(b"r" * 32, 9.0) + EXPECTED.pack(b"q" * 32, 8.9)}),
+            (
+                "classification",
+                "uncertain",
+                {"seen": seen, "reaction": EXPECTED.pack(b"r" * 32, 9.0) + EXPECTED.pack(b"q" * 32, 8.9)},
+            ),
         )
         store.walk(("reanalysis", "urgent", {"seen": seen, "reaction": EXPECTED.pack(b"z" * 32, 99.0)}))
         for kind in ("acknowledged", "acknowledged", "was_urgent", "not_urgent"):

@@ -187,7 +187,11 @@ async def test_a_hop_over_a_limit_is_refused_here_and_the_lease_goes_on(client: 
     """Half of it on the wire would be applied with the next hop."""
     await client.accept(submission())
     lease, _ = await take(client)
-    large = (Hop({"x": "y" * 5000}), Hop(envelope=bytes((26 << 20) + 1)), Hop({"a": 1}, reaction=[Expected(bytes(32), 0.0)] * 99))
+    large = (
+        Hop({"x": "y" * 5000}),
+        Hop(envelope=bytes((26 << 20) + 1)),
+        Hop({"a": 1}, reaction=[Expected(bytes(32), 0.0)] * 99),
+    )
     for hop in large:
         with pytest.raises(Refused, match="too_large"):
             await lease.complete("authenticated", hop)

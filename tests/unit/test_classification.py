@@ -95,7 +95,7 @@ async def test_the_model_sees_the_history_that_the_store_holds() -> None:
     store, model = FakeStore(), FakeModel(always(0.9))
     root = 12345
     store.set("received\nada@example.net", 10)
-    store.set("acted\nada@example.net", 5, last=1.69e9)
+    store.set("prompt\nada@example.net", 5, last=1.69e9)
     store.set("thread\n1@x", 1, link=root)
     store.set(f"posts\n{root}", 4, last=1.69e9)
     await Classification(scorer(model, store)).handle(work())
@@ -115,7 +115,9 @@ async def test_a_decision_tells_what_the_arrival_adds_under_keys_that_tell_nothi
     assert isinstance(outcome, Urgent)
     assert outcome.observation is not None
     assert [one.key for one in outcome.observation.seen] == [LOOKUP.counter(name) for name in names]
-    assert outcome.observation.reaction == tuple(map(LOOKUP.counter, history.acted(message, "ada@example.net")))
+    where = history.place(message, "ada@example.net", {})
+    expected = [(LOOKUP.counter(one.key), one.until) for one in history.acted(message, "ada@example.net", where)]
+    assert [(one.key, one.until) for one in outcome.observation.reaction] == expected
 
 
 async def test_only_the_final_decision_adds_to_the_history() -> None:

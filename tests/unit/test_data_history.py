@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.history import FEATURES, Counter, Increment, acted, features, grow, keys, seen
+from data.history import FEATURES, Counter, Increment, acted, features, grow, keys, place, seen
 from data.replay import History, replay
 from data.schema import Message
 
@@ -165,12 +165,69 @@ def test_unknown_people_have_finite_features() -> None:
     assert np.isfinite(vector).all()
 
 
-def test_what_a_reaction_grows_was_named_by_the_mail_alone() -> None:
-    """The store keeps these keys with the notification and knows nothing else when somebody reacts."""
-    message = mail(1, "ada", ["ben"])
+@pytest.mark.parametrize(("after", "grown"), [(1_800.0, {True}), (7_200.0, {True, False}), (2 * DAY, {True, False})])
+def test_a_reaction_grows_what_was_named_at_the_arrival_and_ends_later(after: float, grown: set[bool]) -> None:
+    """The store keeps these records with the notification and knows nothing else when somebody reacts."""
+    message, ben = mail(1, "ada", ["ben"]), "ben@team.invalid"
     history = History()
+    named = acted(message, ben, place(message, ben, history.counters))
     history.observe(message)
 
-    history.react(message, "ben@team.invalid", START + DAY)
+    history.react(message, ben, message.date + after)
 
-    assert {history.counters[key].last for key in acted(message, "ben@team.invalid")} == {START + DAY}
+    last = {each.key: history.counters.get(each.key, Counter()).last for each in named}
+    assert {last[each.key] == message.date + after for each in named if each.until >= message.date + after} == {True}
+    assert {last[each.key] > 0.0 for each in named} == grown
+
+
+def test_a_late_reaction_is_no_prompt_one() -> None:
+    """The label is a reaction within a day, and a rate of something else would mislead."""
+    history = History()
+    for number, hours in ((1, 2.0), (30, 40.0)):
+        asked = mail(number, "ada", ["ben"])
+        history.observe(asked)
+        history.react(asked, "ben@team.invalid", asked.date + hours * 3_600.0)
+
+    vector = history.features(mail(90, "ada", ["ben"]), "ben@team.invalid")
+
+    assert value(vector, "pair_acted") == 1.0
+    assert value(vector, "recipient_prompt_share") == pytest.approx((1 + 0.8 * 4) / (2 + 4))
+
+
+def test_a_person_is_one_under_two_addresses() -> None:
+    """Who wrote five minutes ago from the phone is there, whatever address the mail goes to."""
+    history = History()
+    for number, address in ((1, "ben@team.invalid"), (2, "ben@phone.invalid")):
+        history.observe(replace(mail(number, "ben", ["ada"]), sender=address, sender_id="ben stone"))
+
+    vector = history.features(mail(3, "ada", ["ben"]), "ben@team.invalid")
+
+    assert value(vector, "person_sent") == 2.0
+    assert value(vector, "person_sent_hours") == 1.0
+    assert value(vector, "recipient_sent_hours") == 2.0
+
+
+def test_a_borrowed_name_brings_no_history_as_a_sender() -> None:
+    """A display name is anybody's to write; what the recipient thinks of a sender must hang on the address."""
+    history = History()
+    for number in range(5):
+        asked = replace(mail(number, "ada", ["ben"]), sender_id="ada okafor")
+        history.observe(asked)
+        history.react(asked, "ben@team.invalid", asked.date + 60.0)
+
+    stranger = replace(mail(9, "mallory", ["ben"]), sender_id="ada okafor")
+    vector = history.features(stranger, "ben@team.invalid")
+
+    assert value(vector, "pair_received") == value(vector, "pair_acted") == value(vector, "sender_sent") == 0.0
+
+
+def test_the_answer_to_ones_own_mail_is_known_from_any_address() -> None:
+    """The strongest sign that a mail waits for its reader."""
+    history = History()
+    history.observe(replace(mail(1, "ben", ["ada"]), sender="ben@phone.invalid", sender_id="ben stone"))
+    history.observe(replace(mail(2, "ben", ["cleo"]), sender_id="ben stone"))
+
+    own = history.features(mail(3, "ada", ["ben"], parent=1), "ben@team.invalid")
+    other = history.features(mail(3, "ada", ["cleo"], parent=1), "cleo@team.invalid")
+
+    assert (value(own, "reply_to_own"), value(other, "reply_to_own")) == (1.0, 0.0)

@@ -7,13 +7,16 @@ import pytest
 
 from serving import pipeline as p
 from serving.effects import hop_of
+from serving.observation import Increment, Observation, Reaction
 from serving.queue.lease import Expected, Hop, Posting, Seen
 from serving.queue.limits import MAX_FACTS
 
 RECIPIENT = bytes(range(32))
 WALLET = f"wallet:{RECIPIENT.hex()}"
 PREDICTION = p.Prediction("urgent", 0.91, None, False, "v1")
-OBSERVATION = p.Observation((p.Increment(b"k" * 32, 2, 17.5, 9),), (p.Reaction(b"r" * 32, 9.0), p.Reaction(b"s" * 32, 99.0)))
+OBSERVATION = Observation(
+    (Increment(b"k" * 32, 2, 17.5, 9),), (Reaction(b"r" * 32, 9.0), Reaction(b"s" * 32, 99.0))
+)
 SEALED = p.Sealed(b"octets", "openpgp")
 EVERY: list[p.Outcome] = [
     p.Authenticated("api_key"),

@@ -70,15 +70,26 @@ def test_outcomes_are_labels_and_change_no_feature(
     assert given.texts == changed.texts
 
 
-def test_a_part_and_its_rest_are_everything(tmp_path: Path) -> None:
-    """The head must be fitted on pairs that the encoder has not seen."""
+def test_no_mail_lies_on_both_sides_of_a_split(tmp_path: Path) -> None:
+    """The head must be fitted on mails that the encoder has not seen, to whomever they went."""
     pairs = load_pairs(*tables(tmp_path), "replied_24h")
+    doubled = pairs.joined(pairs)
 
-    drawn, rest = pairs.part(12, seed=3)
+    drawn, rest = doubled.split_by_mail(24, seed=3)
 
-    assert sorted((*drawn.texts, *rest.texts)) == sorted(pairs.texts)
-    assert (len(drawn), len(rest)) == (12, 18)
-    assert drawn.texts == pairs.draw(12, seed=3).texts != pairs.draw(12, seed=4).texts
+    assert sorted((*drawn, *rest)) == list(range(60))
+    assert (len(drawn), len(rest)) == (24, 36)
+    assert not set(doubled.take(drawn).texts) & set(doubled.take(rest).texts)
+    assert drawn.tolist() != doubled.split_by_mail(24, seed=4)[0].tolist()
+
+
+def test_a_mail_is_read_once_for_all_its_recipients(tmp_path: Path) -> None:
+    """Encoding is what costs; ten recipients must not cost ten times as much."""
+    pairs = load_pairs(*tables(tmp_path), "replied_24h")
+    texts, of = pairs.joined(pairs).mails()
+
+    assert texts == pairs.texts
+    assert of.tolist() == [*range(30), *range(30)]
 
 
 def test_pairs_of_another_mailbox_are_refused(tmp_path: Path) -> None:

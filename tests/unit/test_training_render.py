@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data.history import FEATURES
 from data.parse import parse
 from training.render import TEXT_LIMIT, own_words, render
 
@@ -29,14 +30,30 @@ def test_quotes_and_signatures_are_zoned_out(body: str, kept: str) -> None:
     assert own_words(body) == kept
 
 
-def test_the_example_says_who_writes_to_whom() -> None:
-    """A greeting by name means the one who is greeted."""
+def test_the_words_are_the_same_for_every_recipient() -> None:
+    """So a mail is encoded once; who reads it stands in the features."""
     features = np.zeros(3, dtype=np.float32)
 
     example = render(MAIL, "ben@team.invalid", features)
 
-    assert example.text == "ada okafor to ben: Disk\nPlease look."
+    assert example.text == render(MAIL, "cleo@team.invalid", features).text == "Disk\nPlease look."
     assert example.features is features
+
+
+@pytest.mark.parametrize(
+    ("style", "text"),
+    [
+        ("people", "ada okafor to ben: Disk\nPlease look."),
+        ("quoted", "Disk\nPlease look.\n\n> old\n-- \nAda\n"),
+        ("history", "is to 1, to count 1\nDisk\nPlease look."),
+    ],
+)
+def test_other_styles_are_there_to_be_compared(style: str, text: str) -> None:
+    """Which one reads best is an experiment, not an opinion."""
+    features = np.zeros(len(FEATURES), dtype=np.float32)
+    features[[FEATURES.index("is_to"), FEATURES.index("to_count")]] = 1.0
+
+    assert render(MAIL, "ben@team.invalid", features, style).text == text
 
 
 def test_a_long_mail_is_cut() -> None:
