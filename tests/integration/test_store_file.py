@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from serving.errors import ConfigurationError
-from serving.queue.store import commands
+from serving.queue.store import commands, directory
 from serving.queue.store.database import VERSION, lock_store, open_database
+from tests.integration.peers import Store
 
 SQL = Path(commands.__file__).parent
 
@@ -46,6 +47,21 @@ class TestFile:
         old.close()
 
         assert schema(open_database(tmp_path / "old")) == schema(open_database(tmp_path / "new"))
+
+    def test_a_reaction_to_a_mail_of_the_second_schema_still_counts(self, tmp_path: Path) -> None:
+        """What was named without an end goes on without one; mail waits for its reader while the release comes."""
+        store = Store(tmp_path / "store")
+        (id_,) = store.accept().notifications
+        named = [bytes([number]) * 31 + b"k" for number in (0, 10, 127, 128, 200, 255)]
+        store.connection.execute("UPDATE notification SET reaction = ?", (b"".join(named),))
+        store.connection.execute("PRAGMA user_version = 2")
+        store.connection.close()
+
+        migrated = Store(tmp_path / "store")
+        migrated.do(lambda transaction: commands.react(transaction, str(id_), "acknowledged", 4e9))
+
+        rows = migrated.do(lambda transaction: directory.counters(transaction, [key.hex() for key in named]))
+        assert [row["count"] for row in rows] == [1] * 6
 
     def test_every_schema_since_the_first_has_a_migration(self) -> None:
         """A schema that changes under the same number breaks the stores that are there."""
