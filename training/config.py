@@ -29,6 +29,7 @@ class Config:
     validation_from: str = "2022-04-26"
     test_from: str = "2024-01-30"
     text: str = "words"  # what the encoder reads of a mail (training.render.STYLES)
+    learn_pairs: int = 0  # training pairs, drawn, that anything learns from; 0 takes all
     train_pairs: int = 48_000  # of whole mails, that tune the encoder; 0 takes all
     head_pairs: int = 0  # of the other mails, that fit the head afterwards; 0 takes all of those
     notices: str = "data/notices"  # invented mail that teaches what is urgent where nobody is known; "" leaves it out

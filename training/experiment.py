@@ -10,11 +10,12 @@ import torch
 from data.history import FEATURES
 from training.batches import rows_of
 from training.config import Config, ConfigError
-from training.fit import fit, last_checkpoint
+from training.fit import Log, fit, last_checkpoint
 from training.forest import planted
 from training.lessons import Lessons, prepare
 from training.model import Classifier, build, encoder_folder, plant, take_encoder
 from training.pairs import Pairs, check_labels, check_recipients, digest, load_pairs
+from training.ranks import is_first
 from training.refit import refit
 from training.severity import no_asides, read_asides
 from training.tracking import connect
@@ -22,14 +23,22 @@ from training.tracking import connect
 
 def experiment(config: Config) -> None:
     """Runs it, in one MLflow run that a repeated call continues. Raises ConfigError, BadTable, BadPairs, BadNotices,
-    Stopped."""
-    _remember(config)
+    Stopped.
+
+    Under torchrun every process tunes the encoder, on its share of each batch; the first alone does all the rest.
+    """
+    if is_first():
+        _remember(config)
     torch.manual_seed(config.seed)
     if config.threads:
         torch.set_num_threads(config.threads)
     tables = Path(config.messages), Path(config.interactions)
     pairs = load_pairs(*tables, config.label, without=config.without_list, text=config.text)
     everything, validation = split(pairs, config)
+    if not is_first():
+        lessons = prepare(everything, config)
+        tune(_new_model(lessons, everything, config), lessons, config, _ignore)
+        return
     with track(config):
         source = digest(*tables)
         mlflow.log_params({**asdict(config), "dataset_digest": source, "features": len(FEATURES)})
@@ -44,7 +53,7 @@ def experiment(config: Config) -> None:
 def split(pairs: Pairs, config: Config) -> tuple[Pairs, Pairs]:
     """The pairs to learn from and those to choose by, cut by time. Raises BadPairs."""
     start, end = config.cuts
-    train = pairs.between(-1e18, start)
+    train = pairs.between(-1e18, start).draw(config.learn_pairs, config.seed)
     validation = pairs.between(start, end).draw(config.validation_pairs, config.seed)
     check_labels(train, "training pairs")
     check_labels(validation, "validation pairs")
@@ -54,21 +63,18 @@ def split(pairs: Pairs, config: Config) -> tuple[Pairs, Pairs]:
 
 def learn(lessons: Lessons, everything: Pairs, config: Config) -> Classifier:
     """The model, every part fitted. Raises ConfigError, BadTable and Stopped."""
-    model = _new_model(config)
-    plant(model, planted(lessons.trees))
-    model.scale_to(everything.features)
-    model = tune(model, lessons, config)
+    model = tune(_new_model(lessons, everything, config), lessons, config, _log)
     if len(everything) > config.train_pairs > 0:  # some mails are new to the encoder
         refit(model, lessons.head, tokenizer_file(config), config, _log)
     return model
 
 
-def tune(model: Classifier, lessons: Lessons, config: Config) -> Classifier:
+def tune(model: Classifier, lessons: Lessons, config: Config, log: Log) -> Classifier:
     """The model with a tuned encoder: another run's, or tuned now. Raises ConfigError, BadTable and Stopped."""
     if not config.encoder_from:
         asides = read_asides(Path(config.asides)) if config.asides else no_asides()
         rows = rows_of(lessons.encoder, asides, tokenizer_file(config), config.max_length)
-        return fit(model, rows, config, _log)
+        return fit(model, rows, config, log)
     checkpoints = Path(config.output) / config.encoder_from / "checkpoints"
     last = last_checkpoint(checkpoints)
     if last is None:
@@ -93,9 +99,12 @@ def tokenizer_file(config: Config) -> Path:
     return Path(encoder_folder(config.encoder)) / "tokenizer.json"
 
 
-def _new_model(config: Config) -> Classifier:
+def _new_model(lessons: Lessons, everything: Pairs, config: Config) -> Classifier:
+    """A model that knows the trees and the features' scale, and has read nothing."""
     model = build(config.encoder, len(FEATURES), hidden=config.hidden, dropout=config.dropout, freeze=config.freeze)
     model.aside_weight = config.aside_weight
+    plant(model, planted(lessons.trees))
+    model.scale_to(everything.features)
     return model
 
 
@@ -111,6 +120,10 @@ def _remember(config: Config) -> None:
         )
     config.folder.mkdir(parents=True, exist_ok=True)
     kept.write_text(json.dumps(stated, indent=2), encoding="utf-8")
+
+
+def _ignore(figures: dict[str, float], step: int) -> None:
+    """What the processes beside the first do with their figures."""
 
 
 def _log(figures: dict[str, float], step: int) -> None:

@@ -16,6 +16,7 @@ from transformers.trainer_utils import get_last_checkpoint
 from training.batches import collate
 from training.config import Config
 from training.model import Classifier
+from training.ranks import processes
 
 Log = Callable[[dict[str, float], int], None]
 
@@ -41,6 +42,8 @@ def fit(model: Classifier, rows: Dataset, config: Config, log: Log) -> Classifie
     )
     with watch.interruptible():
         trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
     if watch.stopping:
         raise Stopped(f"stopped at step {trainer.state.global_step}; the same command goes on from there")
     plain: Classifier = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # without autocast
@@ -56,7 +59,7 @@ def _arguments(folder: Path, config: Config) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder),
         num_train_epochs=config.epochs,
-        per_device_train_batch_size=config.batch_size,
+        per_device_train_batch_size=max(config.batch_size // processes(), 1),  # a batch is shared by all of them
         warmup_steps=config.warmup,
         train_sampling_strategy="group_by_length",
         length_column_name="length",
@@ -68,6 +71,8 @@ def _arguments(folder: Path, config: Config) -> TrainingArguments:
         save_total_limit=2,
         logging_steps=25,
         report_to=[],
+        ddp_backend=None if torch.cuda.is_available() else "gloo",
+        ddp_find_unused_parameters=True,  # a batch may hold no pair, or no auxiliary task
         seed=config.seed,
     )
 

@@ -15,7 +15,7 @@ from sklearn.model_selection import GroupKFold
 from torch import Tensor, nn
 
 from training.baselines.trees import boosted
-from training.pairs import Pairs
+from training.pairs import BadPairs, Pairs
 
 SEEDS, FOLDS = 2, 4
 
@@ -74,15 +74,21 @@ def grown(pairs: Pairs, seed: int) -> Trees:
 
 
 def out_of_fold(pairs: Pairs, seed: int) -> Floats:
-    """What such a forest says of each pair, (N,), when it has seen neither the pair nor another of the same mail."""
-    logits = np.zeros(len(pairs), dtype=np.float32)
-    for learned, judged in GroupKFold(FOLDS).split(pairs.features, groups=pairs.mails()[1]):
+    """What such a forest says of each pair, (N,), when it has seen neither the pair nor another of the same mail.
+
+    Raises BadPairs where there is but one mail."""
+    logits, mails = np.zeros(len(pairs), dtype=np.float32), pairs.mails()[1]
+    if mails.max() == 0:
+        raise BadPairs("all mails have the same words; give a mailbox of several")
+    for learned, judged in GroupKFold(min(FOLDS, mails.max() + 1)).split(pairs.features, groups=mails):
         logits[judged] = said(grown(pairs.take(learned), seed), pairs.features[judged])
     return logits
 
 
 def said(ensembles: Trees, features: Floats) -> Floats:
     """The mean of the ensembles' log-odds, (N,)."""
+    if len(features) == 0:  # scikit-learn refuses to say nothing about nothing
+        return np.zeros(0, dtype=np.float32)
     return np.mean([each.decision_function(features) for each in ensembles], axis=0, dtype=np.float64).astype("float32")
 
 

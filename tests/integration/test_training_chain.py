@@ -6,12 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
-from transformers import BertConfig, BertModel, TrainerControl, TrainerState
+from transformers import TrainerControl, TrainerState
 
-from data.interactions import interactions
-from data.schema import Message
-from data.table import write_interactions, write_messages
 from training.artefact import Artefact
 from training.config import Config
 from training.experiment import experiment
@@ -21,76 +17,6 @@ from training.registry import champion
 from training.train import main
 
 pytestmark = pytest.mark.slow
-
-DAY = 86_400.0
-FIRST = 1_648_800_000.0  # April 2022: the benchmark's cut lies in the middle of this mailbox
-WORDS = ("please", "look", "now", "weekly", "news", "disk", "full", "nothing", "new")
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A two-layer encoder with random weights and a vocabulary of a few words."""
-    folder = tmp_path_factory.mktemp("encoder")
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
-    vocabulary = {word: number for number, word in enumerate([*special, *WORDS])}
-    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    tokenizer.post_processor = processors.BertProcessing(("[SEP]", 3), ("[CLS]", 2))
-    tokenizer.save(str(folder / "tokenizer.json"))
-    shape = BertConfig(
-        vocab_size=len(vocabulary),
-        max_position_embeddings=64,
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-    )
-    BertModel(shape, add_pooling_layer=False).save_pretrained(folder)
-    return folder
-
-
-def mailbox() -> list[Message]:
-    """Ada asks and Ben answers at once; Ada sends news and nobody does."""
-    mails: list[Message] = []
-    for number in range(160):
-        asks = number % 2 == 0
-        words = "please look now disk full" if asks else "weekly news nothing new"
-        mails.append(_mail(f"m{number}", "ada", "ben", FIRST + number * DAY / 2, words, None))
-        if asks:
-            mails.append(_mail(f"r{number}", "ben", "ada", FIRST + number * DAY / 2 + 3_600, "nothing", f"m{number}"))
-    return mails
-
-
-def _mail(message_id: str, sender: str, to: str, date: float, words: str, parent: str | None) -> Message:
-    return Message(
-        "team", message_id, date, f"{sender}@x.invalid", sender, (f"{to}@x.invalid",), (), words, parent, words,
-        len(words), sender_id=sender,
-    )  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def config(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
-    """A run of a few seconds on that mailbox."""
-    home = tmp_path_factory.mktemp("run")
-    write_messages(mailbox(), home / "m.parquet")
-    write_interactions(interactions(mailbox(), posts=5), home / "i.parquet")
-    return Config(
-        "tiny",
-        messages=str(home / "m.parquet"),
-        interactions=str(home / "i.parquet"),
-        validation_from="2022-05-20",
-        test_from="2022-06-10",
-        encoder=str(encoder),
-        train_pairs=40,
-        head_pairs=30,
-        max_length=16,
-        epochs=2.0,
-        batch_size=8,
-        save_steps=2,
-        calibration_pairs=10,
-        tracking=f"sqlite:///{home / 'mlflow.db'}",
-        output=str(home / "runs"),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -169,6 +95,27 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(config: Config, monkeypa
     assert steps == [1, 2, 3, 4]
     assert resumed[0] == 5
     assert (stopped.folder / "artefact" / "artefact.json").exists()
+
+
+def test_invented_notices_are_learned_and_judged_apart(config: Config, tmp_path: Path) -> None:
+    """They must reach the model, and those that are kept aside must not."""
+    import mlflow
+
+    rows = [
+        {"from": f"A <a{n}@x.example>", "subject": f"disk full {n}" if n % 2 else f"weekly news {n}", "body": "now",
+         "automated": True, "urgent": bool(n % 2)}
+        for n in range(14 * 8)
+    ]  # fmt: skip
+    (tmp_path / "invented.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+
+    experiment(replace(config, name="notices", notices=str(tmp_path), peers=False, register=False))
+
+    mlflow.set_tracking_uri(config.tracking)
+    (run,) = mlflow.search_runs(
+        search_all_experiments=True, filter_string="attributes.run_name = 'notices'", output_format="list"
+    )
+    assert run.data.metrics["notices.n"] == 14 * config.notice_copies
+    assert run.data.metrics["notices.auroc"] > 0.9
 
 
 def test_other_settings_do_not_go_on_from_that_checkpoint(trained: Path, config: Config) -> None:
