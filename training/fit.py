@@ -71,7 +71,7 @@ def _arguments(folder: Path, config: Config) -> TrainingArguments:
         save_total_limit=2,
         logging_steps=25,
         report_to=[],
-        ddp_backend=None if torch.cuda.is_available() else "gloo",
+        ddp_backend="gloo" if processes() > 1 and not torch.cuda.is_available() else None,
         ddp_find_unused_parameters=True,  # a batch may hold no pair, or no auxiliary task
         seed=config.seed,
     )
