@@ -28,7 +28,7 @@ def rows_of(lesson: Lesson, asides: Asides, tokenizer: Path, max_length: int) ->
         {
             "input_ids": ids,
             "features": [*(pairs.features[rows].tolist() for rows in groups), *nothing],
-            "labels": [*(pairs.labels[rows].tolist() for rows in groups), *nothing],
+            "labels": [*(lesson.targets[rows].tolist() for rows in groups), *nothing],
             "habit": [*(lesson.habit[rows].tolist() for rows in groups), *nothing],
             "task": [*(-1 for _ in groups), *asides.tasks],
             "answer": [*(-1 for _ in groups), *asides.answers],
@@ -46,7 +46,7 @@ def collate(rows: Sequence[Row]) -> dict[str, Tensor]:
         "features": torch.from_numpy(features.reshape(len(pairs), len(FEATURES))),
         "mail": torch.tensor([number for number, _ in pairs], dtype=torch.long),
         "habit": torch.tensor([rows[number]["habit"][at] for number, at in pairs], dtype=torch.float32),
-        "labels": torch.tensor([rows[number]["labels"][at] for number, at in pairs], dtype=torch.long),
+        "labels": torch.tensor([rows[number]["labels"][at] for number, at in pairs], dtype=torch.float32),
         "task": torch.tensor([row["task"] for row in rows], dtype=torch.long),
         "answer": torch.tensor([row["answer"] for row in rows], dtype=torch.long),
     }

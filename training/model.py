@@ -42,8 +42,8 @@ class Classifier(PreTrainedModel):
     """logits (N,) of N pairs from M mails: input_ids (M, T), attention_mask (M, T), features (N, F), and `mail` (N,),
     each pair's row among the mails, left out where every mail has one pair.
 
-    For training: `labels` (N,) and `habit` (N,), what trees that have not seen the pair say of it; `task` and `answer`
-    (M,) for mails that belong to an auxiliary task of training.severity, -1 elsewhere.
+    For training: `labels` (N,), probabilities, and `habit` (N,), what trees that have not seen the pair say of it;
+    `task` and `answer` (M,) for mails that belong to an auxiliary task of training.severity, -1 elsewhere.
     """
 
     config_class = ClassifierConfig

@@ -36,7 +36,7 @@ def refit(model: Classifier, lesson: Lesson, tokenizer: Path, config: Config, lo
     losses = _minimise(
         small,
         lambda rows: model.judge(pooled[mail[rows]], features[rows], said[rows]),
-        torch.from_numpy(fresh.labels),
+        torch.from_numpy(lesson.targets),
         config.refit_rate,
         config.refit_epochs,
     )
@@ -56,28 +56,28 @@ def embeddings(model: Classifier, texts: tuple[str, ...], tokenizer: Path, max_l
     return found.clone()
 
 
-def _minimise(network: nn.Module, logits: Logits, labels: Tensor, rate: float, epochs: int) -> list[float]:
+def _minimise(network: nn.Module, logits: Logits, targets: Tensor, rate: float, epochs: int) -> list[float]:
     """Each epoch's mean loss, the network fitted in place: AdamW with one cycle of the learning rate."""
     network.train(True)
-    steps = epochs * -(-len(labels) // _BATCH)
+    steps = epochs * -(-len(targets) // _BATCH)
     optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
     losses = []
     for _ in range(epochs):
-        batches = torch.split(torch.randperm(len(labels)), _BATCH)
-        losses.append(sum(_step(logits, labels, rows, optimizer, schedule) for rows in batches) / len(batches))
+        batches = torch.split(torch.randperm(len(targets)), _BATCH)
+        losses.append(sum(_step(logits, targets, rows, optimizer, schedule) for rows in batches) / len(batches))
     network.train(False)
     return losses
 
 
 def _step(
     logits: Logits,
-    labels: Tensor,
+    targets: Tensor,
     rows: Tensor,
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
 ) -> float:
-    loss = nn.functional.binary_cross_entropy_with_logits(logits(rows), labels[rows].float())
+    loss = nn.functional.binary_cross_entropy_with_logits(logits(rows), targets[rows])
     optimizer.zero_grad()
     torch.autograd.backward(loss)
     optimizer.step()

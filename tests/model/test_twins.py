@@ -1,11 +1,10 @@
-"""The classifier before invented twins: what is measured is measured right, and how far the starter is from the aim."""
+"""The classifier before invented twins: what is measured is measured right, and the starter reaches the aim."""
 
 import hashlib
 import json
 import re
 import subprocess
 import sys
-import tomllib
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data.history import FEATURES
+from data.history import FEATURES, SOCIAL
 from training.artefact import Artefact
 from training.invented import BadTwins, Twins, load_twins
 from training.registry import STARTER
+from training.render import Example
 from training.twins import ROLES, Scored, report_of, score
 
 ROOT = Path(__file__).parents[2]
@@ -25,7 +25,7 @@ FOLDER = Path(__file__).parent / "twins"
 FROZEN = "1f43a125424e93b8348371b306e3045ca1757c7b7fde3e2dcd652ff9590bee25"  # of SHA256SUMS, commit "Freeze the twins"
 RESERVED = re.compile(r"(^|\.)(example|test|invalid)$")
 HOST = re.compile(r"(?:@|://)([\w-]+(?:\.[\w-]+)+)", re.ASCII)
-SHARE = 0.95  # what the final champion has to reach
+SHARE = 0.95
 
 
 @cache
@@ -54,6 +54,11 @@ def report(pairs: tuple[Scored, ...]) -> dict[str, Any]:
 def swapped(pairs: tuple[Scored, ...]) -> tuple[Scored, ...]:
     """The same pairs as a model would see them that gets everything the wrong way round."""
     return tuple(replace(pair, urgent=pair.trivial, trivial=pair.urgent) for pair in pairs)
+
+
+def _social(example: Example) -> Any:
+    """The features that the mail's own form has no part in."""
+    return example.features[: len(SOCIAL)]
 
 
 def write(folder: Path, history: str, at: str = "2026-11-10T02:14:09Z") -> Path:
@@ -92,9 +97,9 @@ def test_twins_of_words_share_their_history_and_twins_of_roles_their_words() -> 
     other_history = [
         pair.name
         for pair in twins()
-        if pair.kind != ROLES and not np.array_equal(pair.urgent.features, pair.trivial.features)
+        if pair.kind != ROLES and not np.array_equal(_social(pair.urgent), _social(pair.trivial))
     ]
-    words = [[side.text.partition(": ")[2] for side in (p.urgent, p.trivial)] for p in twins() if p.kind == ROLES]
+    words = [[side.text for side in (p.urgent, p.trivial)] for p in twins() if p.kind == ROLES]
 
     assert other_history == []
     assert all(urgent == trivial for urgent, trivial in words)
@@ -205,18 +210,8 @@ def test_the_command_says_in_one_line_what_it_cannot_use(option: str, value: str
     assert len(ended.stderr.strip().splitlines()) == 1
 
 
-def test_the_target_is_looked_at_only_when_asked_for() -> None:
-    """`make test` leaves it out by this one option and by no other way; nothing else may hide behind it."""
-    options = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["pytest"]["ini_options"]
-    marked = [path for path in (ROOT / "tests").rglob("test_*.py") if "@pytest.mark.target" in path.read_text("utf-8")]
-
-    assert '-m "not target"' in options["addopts"]
-    assert {path.name for path in marked} <= {"test_twins.py"}
-
-
-@pytest.mark.target
 def test_the_urgent_twin_scores_higher_in_95_of_100_pairs() -> None:
-    """What the final champion has to reach. The starter does not, see README.md beside this file."""
+    """Whoever makes another starter must see that it still understands what it reads."""
     counted = report(scored())
 
     assert counted["share"] >= SHARE, {kind: figures["right"] for kind, figures in counted["kinds"].items()}

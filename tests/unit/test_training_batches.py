@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from data.history import FEATURES
 from training.batches import collate, padded, rows_of
-from training.lessons import Lesson
+from training.lessons import Lesson, answered, stressed
 from training.pairs import Pairs
 from training.severity import Asides, no_asides
 
@@ -28,7 +28,7 @@ def lesson(*texts: str) -> Lesson:
     features = np.repeat(np.arange(count, dtype=np.float32)[:, None], len(FEATURES), axis=1)
     labels, nothing = np.arange(count, dtype=np.int64) % 2, np.zeros(count)
     pairs = Pairs(texts, features, labels, nothing, nobody, np.zeros(count, dtype=np.bool_), nobody, nobody, nothing)
-    return Lesson(pairs, np.arange(count).astype(np.float32) * np.float32(0.1))
+    return answered(pairs, np.arange(count).astype(np.float32) * np.float32(0.1))
 
 
 def test_every_pair_finds_the_mail_that_it_belongs_to(tokenizer: Path) -> None:
@@ -65,3 +65,14 @@ def test_padding_is_at_the_right_and_is_not_read() -> None:
     assert batch["input_ids"].dtype == torch.long
     assert batch["input_ids"].tolist() == [[5, 0, 0], [6, 7, 8]]
     assert batch["attention_mask"].sum(1).tolist() == [1, 3]
+
+
+def test_a_notice_moves_what_history_says_and_does_not_silence_it() -> None:
+    """Whoever always answers a sender, or never does, must still be heard by the score."""
+    of = lesson("fire", "cake", "fire", "cake").pairs
+    habit = np.array([-3.0, -3.0, 1.0, 1.0], dtype=np.float32)
+
+    taught = stressed(of, habit).targets
+
+    assert taught[1] > 0.5 > taught[0]
+    assert (taught[1], taught[0]) < (taught[3], taught[2])
