@@ -1,7 +1,9 @@
 """What comes after the fit: the artefact, its calibration, its figures beside its peers', its place in the registry."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import mlflow
 import numpy as np
@@ -15,6 +17,7 @@ from training.baselines.peers import PEERS
 from training.bootstrap import Ranked
 from training.bound import certify_slices, consequences, stated
 from training.calibration import calibrated, choose_thresholds, fit_scale
+from training.card import write_card
 from training.config import Config
 from training.example import write_example
 from training.export import export
@@ -23,6 +26,7 @@ from training.metrics import measure
 from training.model import Classifier, encoder_folder
 from training.pairs import Pairs
 from training.progress import chunks
+from training.provenance import provenance
 from training.refit import embeddings
 from training.registry import register
 
@@ -46,17 +50,20 @@ def complete(
     slices = (scores, validation.labels, validation.recipients, validation.automated)
     certificates = certify_slices(*slices, alpha=config.alpha)
     redescribe(folder, temperature=temperature, offset=offset, **stated(thresholds, certificates))
-    _log("validation.bound", _at_bound(scores, validation, certificates))
-    _log("validation", measure(scores, validation.labels) | _operating_point(scores, validation.labels, thresholds))
+    noted: dict[str, float] = {}
+    _log(noted, "validation.bound", _at_bound(scores, validation, certificates))
+    chosen = _operating_point(scores, validation.labels, thresholds)
+    _log(noted, "validation", measure(scores, validation.labels) | chosen)
     if len(lessons.held_out):
-        _log("notices", _notices(judge(artefact, lessons.held_out), lessons.held_out))
+        _log(noted, "notices", _notices(judge(artefact, lessons.held_out), lessons.held_out))
     if config.peers:
         learned, judged = Material(everything), Material(validation)
         for name, peer in PEERS.items():
-            _log(f"validation.{name}", _peer(peer, learned, judged, config))
-    _log("quantisation", _compare(model, config, tokenizer, logits, validation))
+            _log(noted, f"validation.{name}", _peer(peer, learned, judged, config))
+    _log(noted, "quantisation", _compare(model, config, tokenizer, logits, validation))
+    write_card(folder, noted, _about(config))
     if config.register:
-        print(f"registered as version {register(config.tracking, folder)}, champion")
+        print(f"registered as version {register(config.tracking, folder)}, challenger")
     return folder
 
 
@@ -91,6 +98,12 @@ def _describe(model: Classifier, config: Config, source: str) -> Description:
         mean=tuple(model.mean.tolist()),
         scale=tuple(model.scale.tolist()),
     )
+
+
+def _about(config: Config) -> dict[str, Any]:
+    """What the card says of the run: its settings, its id and its commit."""
+    run = mlflow.active_run()
+    return {**asdict(config), "run_id": run.info.run_id if run else "none", "commit": provenance()["commit"]}
 
 
 def _compare(
@@ -136,6 +149,8 @@ def _at_bound(scores: NDArray[np.float64], validation: Pairs, certificates: Sequ
     return {f"{of['slice']}.{name}": value for of in told for name, value in of.items() if name != "slice"}
 
 
-def _log(prefix: str, figures: dict[str, float]) -> None:
-    mlflow.log_metrics({f"{prefix}.{name}": value for name, value in figures.items()})
+def _log(noted: dict[str, float], prefix: str, figures: dict[str, float]) -> None:
+    named = {f"{prefix}.{name}": value for name, value in figures.items()}
+    noted.update(named)
+    mlflow.log_metrics(named)
     print(prefix, " ".join(f"{name}={value:.4g}" for name, value in figures.items()))

@@ -41,6 +41,7 @@ class Config:
     encoder_from: str = ""  # a run whose tuned encoder is taken instead of tuning one
     max_length: int = 128
     hidden: int = 64
+    heads: int = 5  # that are fitted apart and averaged
     dropout: float = 0.1
     freeze: str = "embeddings"  # of the encoder: nothing, embeddings, encoder
 

@@ -18,7 +18,7 @@ from training.pairs import Pairs, check_labels, check_recipients, digest, load_p
 from training.ranks import is_first
 from training.refit import refit
 from training.severity import no_asides, read_asides
-from training.tracking import connect
+from training.tracking import connect, log_datasets
 
 
 def experiment(config: Config) -> None:
@@ -42,6 +42,7 @@ def experiment(config: Config) -> None:
     with track(config):
         source = digest(*tables)
         mlflow.log_params({**asdict(config), "dataset_digest": source, "features": len(FEATURES)})
+        log_datasets(tables, source)
         lessons = prepare(everything, config)
         model = learn(lessons, everything, config)
         model.save_pretrained(config.folder / "model")
@@ -101,7 +102,14 @@ def tokenizer_file(config: Config) -> Path:
 
 def _new_model(lessons: Lessons, everything: Pairs, config: Config) -> Classifier:
     """A model that knows the trees and the features' scale, and has read nothing."""
-    model = build(config.encoder, len(FEATURES), hidden=config.hidden, dropout=config.dropout, freeze=config.freeze)
+    model = build(
+        config.encoder,
+        len(FEATURES),
+        hidden=config.hidden,
+        heads=config.heads,
+        dropout=config.dropout,
+        freeze=config.freeze,
+    )
     model.aside_weight = config.aside_weight
     plant(model, planted(lessons.trees))
     model.scale_to(everything.features)

@@ -17,7 +17,7 @@ from training.pairs import Pairs
 from training.tokens import encode, load_tokenizer
 
 # The history's numbers span orders of magnitude and the head is tiny: eight bits cost accuracy there and save nothing.
-_PRECISE = nncf.IgnoredScope(patterns=[r".*model\.(forest|words|head).*"])
+_PRECISE = nncf.IgnoredScope(patterns=[r".*model\.(forest|heads).*"])
 
 Inputs = dict[str, NDArray[np.generic]]
 

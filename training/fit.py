@@ -80,7 +80,7 @@ def _arguments(folder: Path, config: Config) -> TrainingArguments:
 def _optimizer(model: Classifier, config: Config) -> torch.optim.Optimizer:
     """AdamW; the encoder is nudged, the new layers learn."""
     encoder = [weights for weights in model.encoder.parameters() if weights.requires_grad]
-    head = [*model.words.parameters(), *model.head.parameters(), *model.aside.parameters()]
+    head = [*model.heads.parameters(), *model.aside.parameters()]
     groups = [{"params": encoder, "lr": config.encoder_rate}, {"params": head, "lr": config.head_rate}]
     return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
 

@@ -27,6 +27,7 @@ class ClassifierConfig(PretrainedConfig):
         features: int = 0,
         hidden: int = 64,
         dropout: float = 0.1,
+        heads: int = 1,
         forest: tuple[int, int, int] = (0, 0, 0),
         **rest: Any,
     ) -> None:
@@ -34,6 +35,7 @@ class ClassifierConfig(PretrainedConfig):
         self.features = features
         self.hidden = hidden
         self.dropout = dropout
+        self.heads = heads
         self.forest = forest
         super().__init__(**rest)
 
@@ -49,8 +51,7 @@ class Classifier(PreTrainedModel):
     config_class = ClassifierConfig
     mean: Tensor
     scale: Tensor
-    words: nn.Sequential
-    head: nn.Sequential
+    heads: nn.ModuleList
     aside: nn.Linear
     aside_weight = 0.3
 
@@ -64,16 +65,11 @@ class Classifier(PreTrainedModel):
         self.register_buffer("scale", torch.ones(config.features))
         width = self.encoder.config.hidden_size
         self.forest = Forest((config.forest[0], config.forest[1], config.forest[2]))
-        self.words = nn.Sequential(nn.Dropout(config.dropout), nn.Linear(width, config.hidden), nn.GELU())
-        self.head = nn.Sequential(
-            nn.Linear(config.hidden + config.features + 1, config.hidden),
-            nn.GELU(),
-            nn.Dropout(config.dropout),
-            nn.Linear(config.hidden, 1),
-        )
+        sizes = (width, config.features + 1, config.hidden, config.dropout)
+        self.heads = nn.ModuleList([Head(*sizes) for _ in range(config.heads)])
         self.aside = nn.Linear(width, len(TASKS))
         self.post_init()  # type: ignore[no-untyped-call]
-        self.restart_head()
+        self.restart_heads()
 
     def forward(
         self,
@@ -104,10 +100,15 @@ class Classifier(PreTrainedModel):
         return pooled
 
     def judge(self, pooled: Tensor, features: Tensor, habit: Tensor) -> Tensor:
-        """Log-odds (N,): what the trees say, corrected by the words in the light of history."""
+        """Log-odds (N,): what the trees say, corrected by the words in the light of history; the heads' mean."""
+        return self.opinions(pooled, features, habit).mean(dim=1)
+
+    def opinions(self, pooled: Tensor, features: Tensor, habit: Tensor) -> Tensor:
+        """Each head's log-odds, (N, heads)."""
         history = ((signed_log(features) - self.mean) / self.scale).clamp(-5.0, 5.0)
-        both = torch.cat([self.words(pooled).to(history.dtype), history, habit.unsqueeze(-1) / 2.0], dim=1)
-        logits: Tensor = (habit + self.head(both).squeeze(-1)).float()
+        known = torch.cat([history, habit.unsqueeze(-1) / 2.0], dim=1)
+        corrections = torch.stack([head(pooled, known) for head in self.heads], dim=1)
+        logits: Tensor = (habit.unsqueeze(-1) + corrections).float()
         return logits
 
     def scale_to(self, features: NDArray[np.float32]) -> None:
@@ -116,13 +117,14 @@ class Classifier(PreTrainedModel):
         self.mean.copy_(logs.mean(0))
         self.scale.copy_(logs.std(0).clamp(min=1e-3))
 
-    def restart_head(self) -> None:
-        """The correction begins at nothing, so that it starts from what the trees say."""
-        layers = [layer for layer in [*self.words, *self.head] if isinstance(layer, nn.Linear)]
-        for layer in layers:
-            layer.reset_parameters()
-        nn.init.zeros_(layers[-1].weight)
-        nn.init.zeros_(layers[-1].bias)
+    def restart_heads(self) -> None:
+        """Every correction begins at nothing, so that it starts from what the trees say."""
+        for head in self.heads:
+            layers = [layer for layer in head.modules() if isinstance(layer, nn.Linear)]
+            for layer in layers:
+                layer.reset_parameters()
+            nn.init.zeros_(layers[-1].weight)
+            nn.init.zeros_(layers[-1].bias)
 
     def _aside_loss(self, pooled: Tensor, task: Tensor, answer: Tensor) -> Tensor:
         asked = task >= 0
@@ -132,19 +134,35 @@ class Classifier(PreTrainedModel):
         return binary_cross_entropy_with_logits(said.float(), answer[asked].float())
 
 
+class Head(nn.Module):
+    """A correction (N,) by what the words say, (N, W), in the light of what is known, (N, K)."""
+
+    def __init__(self, width: int, known: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.words = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, hidden), nn.GELU())
+        self.both = nn.Sequential(
+            nn.Linear(hidden + known, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, 1)
+        )
+
+    def forward(self, pooled: Tensor, known: Tensor) -> Tensor:
+        correction: Tensor = self.both(torch.cat([self.words(pooled).to(known.dtype), known], dim=1)).squeeze(-1)
+        return correction
+
+
 def signed_log(values: Tensor) -> Tensor:
     """sign(x) · log(1 + |x|): counts over many orders of magnitude, close to linear near 0."""
     return values.sign() * values.abs().log1p()
 
 
-def build(encoder: str, features: int, *, hidden: int, dropout: float, freeze: str) -> Classifier:
+def build(encoder: str, features: int, *, hidden: int, heads: int, dropout: float, freeze: str) -> Classifier:
     """A new classifier on a pretrained encoder: the installed package, or any Hugging Face name or folder.
 
     `freeze` says what of the encoder stays as it is: "nothing", its "embeddings", or "encoder" for all of it.
     """
     pretrained = AutoModel.from_pretrained(encoder_folder(encoder), add_pooling_layer=False)
-    config = ClassifierConfig(pretrained.config.to_dict(), features=features, hidden=hidden, dropout=dropout)
-    model = Classifier(config)
+    model = Classifier(
+        ClassifierConfig(pretrained.config.to_dict(), features=features, hidden=hidden, dropout=dropout, heads=heads)
+    )
     model.encoder = pretrained
     frozen = {"nothing": [], "embeddings": [model.encoder.embeddings], "encoder": [model.encoder]}[freeze]
     for part in frozen:

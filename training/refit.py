@@ -1,7 +1,8 @@
-"""The head once more, when the encoder is tuned: words from mails that are new to it.
+"""The heads once more, when the encoder is tuned: words from mails that are new to it.
 
-On the mails that it was tuned on, the encoder is better than it will ever be again; a head fitted there trusts it
-too much (stacking, Wolpert 1992). The invented notices are few, so they are used both times.
+On the mails that it was tuned on, the encoder is better than it will ever be again; heads fitted there trust it too
+much (stacking, Wolpert 1992). Each learns by itself, and their mean is steadier than any of them. The invented notices
+are few, so they are used both times.
 """
 
 from collections.abc import Callable
@@ -24,18 +25,17 @@ Logits = Callable[[Tensor], Tensor]
 
 
 def refit(model: Classifier, lesson: Lesson, tokenizer: Path, config: Config, log: Log) -> None:
-    """Fits the head in place on pairs whose mails are new to the encoder. `log(figures, step)` hears of each epoch's
+    """Fits the heads in place on pairs whose mails are new to the encoder. `log(figures, step)` hears of each epoch's
     loss."""
     fresh = lesson.pairs
     torch.manual_seed(config.seed)
     texts, of = fresh.mails()
     pooled, mail = embeddings(model, texts, tokenizer, config.max_length), torch.from_numpy(of)
     features, said = torch.from_numpy(fresh.features), torch.from_numpy(lesson.habit)
-    model.restart_head()
-    small = nn.ModuleList([model.words, model.head])
+    model.restart_heads()
     losses = _minimise(
-        small,
-        lambda rows: model.judge(pooled[mail[rows]], features[rows], said[rows]),
+        model.heads,
+        lambda rows: model.opinions(pooled[mail[rows]], features[rows], said[rows]),
         torch.from_numpy(lesson.targets),
         config.refit_rate,
         config.refit_epochs,
@@ -77,7 +77,8 @@ def _step(
     optimizer: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
 ) -> float:
-    loss = nn.functional.binary_cross_entropy_with_logits(logits(rows), targets[rows])
+    said = logits(rows)
+    loss = nn.functional.binary_cross_entropy_with_logits(said, targets[rows].unsqueeze(-1).expand_as(said))
     optimizer.zero_grad()
     torch.autograd.backward(loss)
     optimizer.step()

@@ -13,20 +13,22 @@ from training.config import Config
 from training.experiment import experiment
 from training.fit import Stopped
 from training.pairs import load_pairs
-from training.registry import champion
+from training.registry import champion, check
 from training.train import main
 
 pytestmark = pytest.mark.slow
 
+CHALLENGER = "models:/clarion@challenger"
+
 
 @pytest.fixture(scope="module")
 def trained(config: Config) -> Path:
-    """The champion's folder, as serving would find it."""
+    """The challenger's folder, as serving would find it."""
     experiment(config)
-    return champion(config.tracking)
+    return champion(config.tracking, CHALLENGER)
 
 
-def test_the_champion_predicts(trained: Path, config: Config) -> None:
+def test_what_was_trained_predicts(trained: Path, config: Config) -> None:
     """What training registers is what serving loads; nothing lies between them."""
     artefact = Artefact.load(trained)
     pairs = load_pairs(Path(config.messages), Path(config.interactions), config.label)
@@ -54,9 +56,28 @@ def test_the_run_is_written_down(trained: Path, config: Config) -> None:
         "validation.boosted_trees.auroc",
         "quantisation.max_difference",
     } <= run.data.metrics.keys()
-    model = mlflow.models.get_model_info("models:/clarion@champion")
+    assert run.inputs is not None
+    assert {each.dataset.digest for each in run.inputs.dataset_inputs} == {run.data.params["dataset_digest"][:36]}
+    model = mlflow.models.get_model_info(CHALLENGER)
     assert model.signature is not None
     assert model.saved_input_example_info is not None
+
+
+def test_the_registry_says_what_the_run_measured(trained: Path, config: Config) -> None:
+    """A card that somebody has to write is a card that nobody writes."""
+    import mlflow
+
+    mlflow.set_tracking_uri(config.tracking)
+    (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    version = mlflow.MlflowClient().get_model_version_by_alias("clarion", "challenger")
+    kept = json.loads((trained / "figures.json").read_text())
+
+    assert check(config.tracking, CHALLENGER) == version.version
+    assert version.description is not None
+    assert f"`{run.info.run_id}`" in version.description
+    assert f"| {run.data.metrics['validation.boosted_trees.average_precision']:.4f} |" in version.description
+    assert kept["figures"].keys() <= run.data.metrics.keys()
+    assert {"validation.auroc", "validation.words.ece", "quantisation.int8_ece"} <= kept["figures"].keys()
 
 
 def test_eight_bits_cost_little(trained: Path, config: Config) -> None:

@@ -14,9 +14,7 @@ from serving.queue.limits import MAX_FACTS
 RECIPIENT = bytes(range(32))
 WALLET = f"wallet:{RECIPIENT.hex()}"
 PREDICTION = p.Prediction("urgent", 0.91, None, False, "v1")
-OBSERVATION = Observation(
-    (Increment(b"k" * 32, 2, 17.5, 9),), (Reaction(b"r" * 32, 9.0), Reaction(b"s" * 32, 99.0))
-)
+OBSERVATION = Observation((Increment(b"k" * 32, 2, 17.5, 9),), (Reaction(b"r" * 32, 9.0), Reaction(b"s" * 32, 99.0)))
 SEALED = p.Sealed(b"octets", "openpgp")
 EVERY: list[p.Outcome] = [
     p.Authenticated("api_key"),
