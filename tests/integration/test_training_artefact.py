@@ -11,7 +11,8 @@ import pytest
 
 from data.history import FEATURES
 from data.readers import read
-from data.replay import replay
+from data.replay import History, replay
+from data.schema import Message
 from training.artefact import PEOPLE, Artefact, ArtefactError, describe
 from training.registry import STARTER, RegistryError, champion, import_starter
 from training.render import Example, render
@@ -35,6 +36,25 @@ def examples() -> list[Example]:
 def copy(tmp_path: Path) -> Path:
     """The starter, to be spoiled."""
     return Path(shutil.copytree(STARTER, tmp_path / "starter"))
+
+
+def _after_forty(mail: Message, who: str, *, is_answered: bool) -> Example:
+    """The mail after forty others of its sender, a day apart; each time the recipient writes, to the sender or not."""
+    history = History()
+    for number in range(40):
+        earlier = replace(
+            mail, message_id=f"{number}.{mail.message_id}", date=mail.date - (40 - number) * 86_400.0,
+            to=(who,), cc=(), in_reply_to=None,
+        )  # fmt: skip
+        history.observe(earlier)
+        history.observe(
+            replace(
+                earlier, message_id=f"own.{earlier.message_id}", date=earlier.date + 1_800.0, sender=who,
+                sender_id="somebody else", to=(mail.sender if is_answered else "nobody@x.example",),
+                in_reply_to=earlier.message_id if is_answered else None,
+            )
+        )  # fmt: skip
+    return render(mail, who, history.features(mail, who))
 
 
 def test_a_score_does_not_depend_on_its_batch_mates(artefact: Artefact, examples: list[Example]) -> None:
@@ -67,24 +87,16 @@ def test_scores_are_probabilities_that_tell_pairs_apart(artefact: Artefact, exam
     assert scores.std() > 0.01
 
 
-def test_history_moves_the_score(artefact: Artefact, examples: list[Example]) -> None:
-    """The same words from somebody who is always answered are another mail."""
-    example = examples[0]
-    answered = example.features.copy()
-    for name, value in {
-        "pair_rate": 0.9,
-        "recipient_rate": 0.8,
-        "recipient_situation_rate": 0.9,
-        "recipient_sort_rate": 0.8,
-        "recipient_month_rate": 0.8,
-        "person_sent_hours": 0.2,
-        "pair_acted": 40,
-        "pair_received": 45,
-        "is_to": 1,
-    }.items():
-        answered[FEATURES.index(name)] = value
+def test_history_moves_the_score(artefact: Artefact) -> None:
+    """The same words from somebody who was always answered are another mail than from somebody who never was."""
+    mails = [mail for mail in read(SAMPLE, lambda bad: None) if mail.date > 1e9]  # noqa: ARG005
+    pairs = [(mail, who) for mail in mails for who in mail.recipients]
 
-    assert artefact.predict([replace(example, features=answered)])[0] > artefact.predict([example])[0] + 0.1
+    answered = artefact.predict([_after_forty(mail, who, is_answered=True) for mail, who in pairs])
+    ignored = artefact.predict([_after_forty(mail, who, is_answered=False) for mail, who in pairs])
+
+    assert (answered > ignored).mean() > 0.95
+    assert np.median(answered) > 2 * np.median(ignored)
 
 
 def test_a_second_look_may_read_further(artefact: Artefact, examples: list[Example]) -> None:

@@ -72,7 +72,7 @@ def test_the_registry_says_what_the_run_measured(trained: Path, config: Config) 
     version = mlflow.MlflowClient().get_model_version_by_alias("clarion", "challenger")
     kept = json.loads((trained / "figures.json").read_text())
 
-    assert check(config.tracking, CHALLENGER) == version.version
+    assert check(config.tracking, CHALLENGER) == str(version.version)
     assert version.description is not None
     assert f"`{run.info.run_id}`" in version.description
     assert f"| {run.data.metrics['validation.boosted_trees.average_precision']:.4f} |" in version.description
