@@ -14,7 +14,9 @@ def model() -> Classifier:
     shape = BertConfig(
         vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8
     ).to_dict()
-    return Classifier(ClassifierConfig(shape, features=4, hidden=5, heads=3)).train(False)
+    made = Classifier(ClassifierConfig(shape, features=4, hidden=5, heads=3))
+    made.train(False)
+    return made
 
 
 def test_a_new_model_says_what_its_trees_say(model: Classifier) -> None:
