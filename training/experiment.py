@@ -1,4 +1,4 @@
-"""One experiment from tables to champion: learn, export, calibrate, measure, register; every step can be repeated."""
+"""One experiment from tables to challenger: learn, export, calibrate, measure, register; every step can be repeated."""
 
 import json
 from dataclasses import asdict

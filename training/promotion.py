@@ -100,7 +100,7 @@ def _incumbent(arguments: argparse.Namespace) -> Candidate | None:
             locate(ALIAS, arguments.tracking)
         return _candidate(arguments.champion, arguments.tracking)
     except ArtefactError as error:
-        if arguments.unscorable_champion:
+        if arguments.unscorable_champion and arguments.champion == ALIAS:
             return None
         raise RegistryError(
             f"the champion cannot be scored ({error}); --unscorable-champion judges against {STRONGEST} instead"

@@ -1,4 +1,4 @@
-"""`python -m training.train experiments/001-first.toml`: one experiment from tables to registered champion.
+"""`python -m training.train experiments/001-first.toml`: one experiment from tables to registered challenger.
 
 Ctrl-C keeps a checkpoint; the same command goes on from there. Every refusal is one line on standard error.
 """

@@ -182,6 +182,7 @@ def test_a_champion_of_other_features_stands_aside_only_for_the_strongest_peer(
         (("--challenger", "nowhere"), "artefact.json, graph.xml"),
         (("--challenger", "models:/clarion/7"), "models:/clarion/7"),
         (("--challenger", "champion", "--messages", "nowhere.parquet"), "nowhere.parquet"),
+        (("--challenger", "champion", "--champion", "nowhere", "--unscorable-champion"), "cannot be scored (nowhere:"),
     ],
 )
 def test_bad_input_is_one_line_and_status_two(champion: str, judge: Run, words: tuple[str, ...], said: str) -> None:

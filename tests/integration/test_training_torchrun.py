@@ -17,7 +17,15 @@ NOISE = 0.05
 
 def trained(config: Config, folder: Path, *launcher: str) -> dict[str, float]:
     """The figures of a run that another process, or two, made."""
-    own: tuple[str, ...] = ("messages", "interactions", "encoder", "validation_from", "test_from", "train_pairs", "head_pairs")
+    own: tuple[str, ...] = (
+        "messages",
+        "interactions",
+        "encoder",
+        "validation_from",
+        "test_from",
+        "train_pairs",
+        "head_pairs",
+    )
     own += ("max_length", "epochs", "batch_size", "calibration_pairs", "notices", "asides")
     lines = [f"{name} = {json.dumps(getattr(config, name))}" for name in own]
     lines += [f"tracking = 'sqlite:///{folder}/mlflow.db'", f"output = '{folder}/runs'"]

@@ -14,6 +14,7 @@ from tests.integration.tiny import make_artefact
 from training.artefact import MACHINES, PEOPLE, Certificate, Description, Thresholds, describe, redescribe
 from training.baselines.peers import PEERS
 from training.card import CARD, CardError, card, checked, made, main, tags, write_card
+from training.registry import STARTER
 
 DESCRIPTION = Description(
     version="one-beef",
@@ -196,3 +197,10 @@ def test_what_makes_no_card_is_one_line_and_status_two(
     (line,) = capsys.readouterr().err.splitlines()
     assert refused.value.code == 2
     assert said in line
+
+
+def test_the_committed_starter_carries_its_own_card() -> None:
+    """It is the first model that anybody meets; `make demo` refuses one whose card is about something else."""
+    assert (STARTER / CARD).exists()
+    assert checked(STARTER) == (STARTER / CARD).read_text(encoding="utf-8")
+    assert describe(STARTER).version in checked(STARTER)

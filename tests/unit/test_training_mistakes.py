@@ -47,16 +47,19 @@ def test_neither_addresses_nor_words_of_a_mail_are_shown() -> None:
 
 
 def test_the_feature_that_sets_missed_pairs_apart_leads() -> None:
-    """Which feature to look at is the question; that a count is larger than a rate is no answer."""
-    pairs = judged({"pair_received": [0, 0, 900, 0, 0, 0], "body_length": [9, 5_000, 4_000, 5_100, 9, 9]})
+    """Which feature to look at is the question; that lengths are larger than rates is no answer."""
+    pairs = judged({"pair_rate": [0, 0, 1, 0, 0, 0], "body_length": [9, 1, 5_000, 5_000, 9, 9]})
 
     first, second = contrasts(SCORES, pairs, threshold=0.5)
 
-    assert (first.feature, first.missed, first.found) == ("pair_received", 0.0, 900.0)
-    assert first.difference < 0 < second.difference < -first.difference
+    assert (first.feature, first.missed, first.found) == ("pair_rate", 0.0, 1.0)
+    assert (second.feature, second.missed, second.found) == ("body_length", 2_500.5, 5_000.0)
+    assert first.difference < second.difference < 0
 
 
 def test_nothing_is_contrasted_with_nothing() -> None:
     """A model that finds all, or none, has no two groups to compare."""
-    assert contrasts(SCORES, judged(), threshold=0.0) == []
-    assert contrasts(SCORES, judged(), threshold=1.0) == []
+    pairs = judged({"pair_rate": [0, 0, 1, 0, 0, 0]})
+
+    assert contrasts(SCORES, pairs, threshold=0.0) == []
+    assert contrasts(SCORES, pairs, threshold=1.0) == []
