@@ -42,11 +42,13 @@ def grow(counter: Counter, increment: Increment) -> Counter:
     return Counter(counter.count + increment.count, max(counter.last, increment.at), counter.link or increment.link)
 
 
-def habits(message: Message, recipient: str, situation: str) -> tuple[str, ...]:
-    """What a mail is an instance of to its recipient: each is counted when such mail comes and when it is acted on."""
+def habits(message: Message, recipient: str) -> tuple[str, ...]:
+    """What a mail is an instance of to its recipient: each is counted when such mail comes and when it is acted on.
+
+    So is its situation (`situation_of`), which only the counters of its thread can tell.
+    """
     return (
         recipient,
-        f"{recipient}\n{situation}",
         f"{recipient}\n{sort_of(message)}",
         f"{recipient}\n{month_of(message.date)}",
         f"{message.sender}\n>{recipient}",

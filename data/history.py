@@ -86,14 +86,14 @@ class Place:
 def keys(message: Message, recipient: str) -> Keys:
     """What `features` will ask for. A counter that does not exist may be left out of the mapping."""
     sender, month, parent = message.sender, month_of(message.date), message.in_reply_to
-    known = habits(message, recipient, "")  # the situation comes with the second round
-    named = (*known, f"{recipient}\n{month - 1}", f"{recipient}\n>{sender}")
+    named = (*habits(message, recipient), f"{recipient}\n{month - 1}", f"{recipient}\n>{sender}")
     first = (
         *((f"thread\n{parent}", f"wrote\n{parent}", f"replies\n{parent}") if parent else ()),
         *(f"{verb}\n{habit}" for habit in named for verb in ("received", "prompt")),
         *(f"acted\n{habit}" for habit in (recipient, f"{sender}\n>{recipient}")),
         *(f"sent\n{who}{when}" for who in (sender, recipient) for when in ("", f"\n{month}", f"\n{month - 1}")),
-        *(f"{verb}\n{who}" for verb in ("person", "first") for who in (sender, recipient)),
+        *(f"person\n{who}" for who in (sender, recipient)),
+        f"first\n{recipient}",
         f"quick\n{recipient}",
         f"addressed\n{sender}",
         f"answered\n{sender}",
@@ -115,7 +115,8 @@ def seen(message: Message, recipient: str, ordinal: int, counters: Mapping[str, 
     """
     view = View(message, recipient, counters)
     names = (
-        *(f"received\n{habit}" for habit in habits(message, recipient, view.situation)),
+        *(f"received\n{habit}" for habit in habits(message, recipient)),
+        f"received\n{recipient}\n{view.situation}",
         f"addressed\n{message.sender}",
         f"heard\n{view.root}\n{recipient}",
     )
@@ -153,7 +154,8 @@ def acted(message: Message, recipient: str, where: Place) -> tuple[Reaction, ...
     sender, in_time = message.sender, message.date + PROMPT
     return (
         *(Reaction(f"acted\n{who}") for who in (recipient, f"{sender}\n>{recipient}", f"@{where.me}")),
-        *(Reaction(f"prompt\n{habit}", in_time) for habit in habits(message, recipient, where.situation)),
+        *(Reaction(f"prompt\n{habit}", in_time) for habit in habits(message, recipient)),
+        Reaction(f"prompt\n{recipient}\n{where.situation}", in_time),
         Reaction(f"answered\n{sender}", in_time),
         Reaction(f"quick\n{recipient}", message.date + QUICK),
     )

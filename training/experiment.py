@@ -87,7 +87,8 @@ def tune(model: Classifier, lessons: Lessons, config: Config, log: Log) -> Class
 def track(config: Config) -> mlflow.ActiveRun:
     """The experiment's MLflow run, the same one after an interruption; its id is kept in the run's folder."""
     connect(config.tracking)
-    mlflow.set_system_metrics_sampling_interval(30)  # seconds; a second thread that writes often locks sqlite
+    # Seconds; a second thread that writes often may lock sqlite.
+    mlflow.set_system_metrics_sampling_interval(30)  # type: ignore[no-untyped-call]
     kept = config.folder / "run.txt"
     if kept.exists():
         return mlflow.start_run(run_id=kept.read_text(encoding="utf-8").strip(), log_system_metrics=True)

@@ -1,7 +1,7 @@
 """The auxiliary tasks: how severe a report was found by people, and whether a sentence asks for something.
 
-From `severity/` beside the benchmark's tables. "Normal" is the trackers' default value and says nothing, so those rows
-are left out.
+From `severity/` beside the benchmark's tables. What a tracker fills in by itself says nothing, so those rows are left
+out: "normal" in Bugzilla, "Major" in Jira.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +12,8 @@ from data.table import BadTable
 
 TASKS = ("severity", "request")
 
-_SEVERE = frozenset({"blocker", "critical", "major", "s1", "s2", "p1"})
+_SEVERE = frozenset({"blocker", "critical", "s1", "s2", "p1"})
+_SEVERE_IN_BUGZILLA = _SEVERE | {"major"}
 _MINOR = frozenset({"trivial", "minor", "enhancement", "s4", "p4", "p5"})
 
 
@@ -41,14 +42,14 @@ def no_asides() -> Asides:
 
 
 def _severities(folder: Path) -> Iterator[tuple[str, int, int]]:
-    for file, text, column in (
-        ("bugs_severity_bookinus.parquet", "summary", "severity"),
-        ("bugs_priority_gitbugs.parquet", "Summary", "Priority"),
+    for file, text, column, severe in (
+        ("bugs_severity_bookinus.parquet", "summary", "severity", _SEVERE_IN_BUGZILLA),
+        ("bugs_priority_gitbugs.parquet", "Summary", "Priority", _SEVERE),
     ):
         for row in _rows(folder / file, (text, column)):
             level = row[column].lower()
-            if row[text] and level in _SEVERE | _MINOR:
-                yield row[text], TASKS.index("severity"), int(level in _SEVERE)
+            if row[text] and level in severe | _MINOR:
+                yield row[text], TASKS.index("severity"), int(level in severe)
 
 
 def _requests(folder: Path) -> Iterator[tuple[str, int, int]]:

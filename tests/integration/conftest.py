@@ -1,4 +1,4 @@
-"""A tiny encoder, a tiny mailbox, and a run of a few seconds on them."""
+"""A tiny encoder, a tiny mailbox, a run of a few seconds on them, and an empty registry."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from data.interactions import interactions
 from data.schema import Message
 from data.table import write_interactions, write_messages
+from tests.integration.contenders import copied
 from training.config import Config
 
 DAY = 86_400.0
@@ -83,3 +84,19 @@ def config(encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Config:
         tracking=f"sqlite:///{home / 'mlflow.db'}",
         output=str(home / "runs"),
     )
+
+
+@pytest.fixture(scope="session")
+def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """MLflow's database with nothing in it, which takes seconds to make."""
+    from training.tracking import connect
+
+    home = tmp_path_factory.mktemp("empty")
+    connect(f"sqlite:///{home / 'mlflow.db'}")
+    return home / "mlflow.db"
+
+
+@pytest.fixture
+def tracking(empty: Path, tmp_path: Path) -> str:
+    """A registry of the test's own."""
+    return copied(empty, tmp_path)

@@ -13,7 +13,6 @@ from tests.integration.contenders import (
     HONEST,
     MAILS,
     contender,
-    copied,
     outcome,
     spoil,
     stored,
@@ -32,20 +31,6 @@ Run = Callable[..., tuple[int, str]]
 def tables(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The mailbox."""
     return write_tables(tmp_path_factory.mktemp("tables"))
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's database with nothing in it."""
-    home = tmp_path_factory.mktemp("empty")
-    connect(f"sqlite:///{home / 'mlflow.db'}")
-    return home / "mlflow.db"
-
-
-@pytest.fixture
-def tracking(empty: Path, tmp_path: Path) -> str:
-    """A registry of this test's own."""
-    return copied(empty, tmp_path)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import mlflow
 import pytest
 
-from tests.integration.contenders import HONEST, contender, copied, outcome, spoil, stored
+from tests.integration.contenders import HONEST, contender, outcome, spoil, stored
 from training.artefact import describe, redescribe
 from training.card import CARD, tags, write_card
 from training.registry import RegistryError, main, register
@@ -16,20 +16,6 @@ from training.tracking import connect, log_datasets
 from training.versions import ALIAS, NAME, PREVIOUS, aliased, appoint
 
 Run = Callable[..., tuple[int, str]]
-
-
-@pytest.fixture(scope="module")
-def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """MLflow's database with nothing in it."""
-    home = tmp_path_factory.mktemp("empty")
-    connect(f"sqlite:///{home / 'mlflow.db'}")
-    return home / "mlflow.db"
-
-
-@pytest.fixture
-def tracking(empty: Path, tmp_path: Path) -> str:
-    """A registry of this test's own."""
-    return copied(empty, tmp_path)
 
 
 @pytest.fixture
