@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from functools import lru_cache
 from pathlib import Path
 
 import mlflow
@@ -10,15 +11,17 @@ import torch
 from data.history import FEATURES
 from training.batches import rows_of
 from training.config import Config, ConfigError
-from training.fit import Log, fit, last_checkpoint
+from training.fit import Log, fit
 from training.forest import planted
 from training.lessons import Lessons, prepare
-from training.model import Classifier, build, encoder_folder, plant, take_encoder
+from training.model import Classifier, build, encoder_folder, merge_adapters, plant, take_encoder
 from training.pairs import Pairs, check_labels, check_recipients, digest, load_pairs
 from training.ranks import is_first
 from training.refit import refit
 from training.severity import no_asides, read_asides
 from training.tracking import connect, log_datasets
+
+_folded = lru_cache(maxsize=1)(load_pairs)  # experiments of one call share the minutes that it takes
 
 
 def experiment(config: Config) -> None:
@@ -33,7 +36,7 @@ def experiment(config: Config) -> None:
     if config.threads:
         torch.set_num_threads(config.threads)
     tables = Path(config.messages), Path(config.interactions)
-    pairs = load_pairs(*tables, config.label, without=config.without_list, text=config.text)
+    pairs = _folded(*tables, config.label, without=config.without_list, text=config.text)
     everything, validation = split(pairs, config)
     if not is_first():
         lessons = prepare(everything, config)
@@ -54,8 +57,8 @@ def experiment(config: Config) -> None:
 def split(pairs: Pairs, config: Config) -> tuple[Pairs, Pairs]:
     """The pairs to learn from and those to choose by, cut by time. Raises BadPairs."""
     start, end = config.cuts
-    train = pairs.between(-1e18, start).draw(config.learn_pairs, config.seed)
-    validation = pairs.between(start, end).draw(config.validation_pairs, config.seed)
+    train = pairs.between(-1e18, start).draw_mails(config.learn_pairs, config.seed)
+    validation = pairs.between(start, end).draw_mails(config.validation_pairs, config.seed)
     check_labels(train, "training pairs")
     check_labels(validation, "validation pairs")
     check_recipients(train, "training pairs")
@@ -75,12 +78,14 @@ def tune(model: Classifier, lessons: Lessons, config: Config, log: Log) -> Class
     if not config.encoder_from:
         asides = read_asides(Path(config.asides)) if config.asides else no_asides()
         rows = rows_of(lessons.encoder, asides, tokenizer_file(config), config.max_length)
-        return fit(model, rows, config, log)
-    checkpoints = Path(config.output) / config.encoder_from / "checkpoints"
-    last = last_checkpoint(checkpoints)
-    if last is None:
-        raise ConfigError(f"encoder_from: {checkpoints} holds no checkpoint; run that experiment first")
-    take_encoder(model, Path(last))
+        tuned = fit(model, rows, config, log)
+        merge_adapters(tuned)
+        return tuned
+    saved = Path(config.output) / config.encoder_from / "model"
+    try:
+        take_encoder(model, saved)
+    except OSError:
+        raise ConfigError(f"encoder_from: {saved} holds no model; run that experiment first") from None
     return model
 
 
@@ -112,9 +117,11 @@ def _new_model(lessons: Lessons, everything: Pairs, config: Config) -> Classifie
         dropout=config.dropout,
         freeze=config.freeze,
     )
-    model.aside_weight = config.aside_weight
+    model.aside_weight, model.urgent_weight = config.aside_weight, config.urgent_weight
     plant(model, planted(lessons.trees))
     model.scale_to(everything.features)
+    if config.history == "nothing":
+        model.hide_history()
     return model
 
 

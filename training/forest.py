@@ -56,7 +56,9 @@ class Forest(nn.Module):
 
 
 def planted(ensembles: Trees) -> Forest:
-    """The fitted ensembles as one Forest that says the mean of their log-odds, exactly."""
+    """The fitted ensembles as one Forest that says the mean of their log-odds, exactly; 0 where there is none."""
+    if not ensembles:
+        return Forest((0, 0, 0))
     trees = [nodes for ensemble in ensembles for nodes in _trees(ensemble)]
     inner = max(int((~nodes["is_leaf"].astype(bool)).sum()) for nodes in trees)
     leaves = max(int(nodes["is_leaf"].sum()) for nodes in trees)
@@ -86,9 +88,9 @@ def out_of_fold(pairs: Pairs, seed: int) -> Floats:
 
 
 def said(ensembles: Trees, features: Floats) -> Floats:
-    """The mean of the ensembles' log-odds, (N,)."""
-    if len(features) == 0:  # scikit-learn refuses to say nothing about nothing
-        return np.zeros(0, dtype=np.float32)
+    """The mean of the ensembles' log-odds, (N,); 0 where there is none."""
+    if len(features) == 0 or not ensembles:  # scikit-learn refuses to say nothing about nothing
+        return np.zeros(len(features), dtype=np.float32)
     return np.mean([each.decision_function(features) for each in ensembles], axis=0, dtype=np.float64).astype("float32")
 
 

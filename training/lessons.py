@@ -1,15 +1,16 @@
 """Who learns from what: trees from every training pair, the encoder from some mails, the head from the others."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from data.notices import Notice, read_notices
 from training.borrowed import borrowed
-from training.config import Config
+from training.config import TREES, Config
 from training.forest import Floats, Trees, grown, out_of_fold, said
 from training.pairs import Pairs
 
@@ -23,6 +24,10 @@ class Lesson:
     pairs: Pairs
     habit: Floats
     targets: Floats
+
+    def take(self, rows: NDArray[np.intp]) -> "Lesson":
+        """The pairs of these rows, in that order."""
+        return Lesson(self.pairs.take(rows), self.habit[rows], self.targets[rows])
 
     def with_(self, other: "Lesson") -> "Lesson":
         """Both, one after the other."""
@@ -46,19 +51,25 @@ class Lessons:
 def prepare(everything: Pairs, config: Config) -> Lessons:
     """Grows the trees and divides the training pairs by mail; the invented notices go to encoder and head alike.
 
-    Raises BadNotices.
+    Without trees the model starts from even odds. Raises BadNotices.
     """
-    trees, habit = grown(everything, config.seed), out_of_fold(everything, config.seed)
+    with_trees = config.history == TREES
+    trees = grown(everything, config.seed) if with_trees else ()
+    teacher = out_of_fold(everything, config.seed) if with_trees or config.taught_by_trees else None
+    habit = teacher if with_trees and teacher is not None else np.zeros(len(everything), dtype=np.float32)
+    real = answered(everything, habit)
+    if config.taught_by_trees and teacher is not None:
+        real = taught(real, teacher, config.taught_by_trees)
     first, rest = everything.split_by_mail(config.train_pairs, config.seed)
     then = rest[everything.take(rest).split_by_mail(config.head_pairs, config.seed)[0]]
     notices = tuple(read_notices(Path(config.notices))) if config.notices else ()
     lent = partial(_lent, everything=everything, config=config)
-    taught = lent([each for each in notices if not each.held_out])
-    spoken = stressed(taught, said(trees, taught.features))
+    borrowing = lent([each for each in notices if not each.held_out])
+    spoken = stressed(borrowing, said(trees, borrowing.features))
     return Lessons(
         trees=trees,
-        encoder=answered(everything.take(first), habit[first]).with_(spoken),
-        head=answered(everything.take(then), habit[then]).with_(spoken),
+        encoder=real.take(first).with_(spoken),
+        head=real.take(then).with_(spoken),
         held_out=lent([each for each in notices if each.held_out]),
     )
 
@@ -66,6 +77,12 @@ def prepare(everything: Pairs, config: Config) -> Lessons:
 def answered(pairs: Pairs, habit: Floats) -> Lesson:
     """Real pairs: what became of each is what there is to learn."""
     return Lesson(pairs, habit, pairs.labels.astype(np.float32))
+
+
+def taught(lesson: Lesson, teacher: Floats, share: float) -> Lesson:
+    """The lesson with targets of which `share` is what a teacher, log-odds (N,), says (Hinton et al. 2015)."""
+    targets = (1.0 - share) * lesson.targets + share / (1.0 + np.exp(-teacher))
+    return replace(lesson, targets=targets.astype(np.float32))
 
 
 def stressed(notices: Pairs, habit: Floats) -> Lesson:

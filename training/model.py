@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from peft import LoraConfig, PeftModel, get_peft_model
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
@@ -14,6 +15,8 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from training.forest import Forest
 from training.severity import TASKS
+
+_ADAPTERS = LoraConfig(r=8, lora_alpha=16, lora_dropout=0.05, target_modules=["query", "value"])
 
 
 class ClassifierConfig(PretrainedConfig):
@@ -54,6 +57,7 @@ class Classifier(PreTrainedModel):
     heads: nn.ModuleList
     aside: nn.Linear
     aside_weight = 0.3
+    urgent_weight = 1.0
 
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__(config)
@@ -87,7 +91,7 @@ class Classifier(PreTrainedModel):
         logits = self.judge(of_pairs, features, self.forest(features) if habit is None else habit)
         if labels is None:
             return SequenceClassifierOutput(logits=logits)
-        loss = binary_cross_entropy_with_logits(logits, labels.float()) if len(labels) else logits.sum()
+        loss = weighed(logits, labels.float(), self.urgent_weight) if len(labels) else logits.sum()
         if task is not None and answer is not None:
             loss = loss + self.aside_weight * self._aside_loss(pooled, task, answer)
         return SequenceClassifierOutput(loss=loss, logits=logits)
@@ -116,6 +120,10 @@ class Classifier(PreTrainedModel):
         logs = signed_log(torch.from_numpy(features))
         self.mean.copy_(logs.mean(0))
         self.scale.copy_(logs.std(0).clamp(min=1e-3))
+
+    def hide_history(self) -> None:
+        """Makes every feature nothing to the heads."""
+        self.scale.fill_(1e12)
 
     def restart_heads(self) -> None:
         """Every correction begins at nothing, so that it starts from what the trees say."""
@@ -149,6 +157,11 @@ class Head(nn.Module):
         return correction
 
 
+def weighed(logits: Tensor, targets: Tensor, urgent_weight: float) -> Tensor:
+    """The mean cross-entropy, what is urgent weighed as so many; logits and targets (probabilities) of one shape."""
+    return binary_cross_entropy_with_logits(logits, targets, pos_weight=logits.new_tensor(urgent_weight))
+
+
 def signed_log(values: Tensor) -> Tensor:
     """sign(x) · log(1 + |x|): counts over many orders of magnitude, close to linear near 0."""
     return values.sign() * values.abs().log1p()
@@ -157,18 +170,27 @@ def signed_log(values: Tensor) -> Tensor:
 def build(encoder: str, features: int, *, hidden: int, heads: int, dropout: float, freeze: str) -> Classifier:
     """A new classifier on a pretrained encoder: the installed package, or any Hugging Face name or folder.
 
-    `freeze` says what of the encoder stays as it is: "nothing", its "embeddings", or "encoder" for all of it.
+    `freeze` is one of training.config.FREEZES; adapters (LoRA, Hu et al. 2021) are merged by `merge_adapters`.
     """
     pretrained = AutoModel.from_pretrained(encoder_folder(encoder), add_pooling_layer=False)
     model = Classifier(
         ClassifierConfig(pretrained.config.to_dict(), features=features, hidden=hidden, dropout=dropout, heads=heads)
     )
+    if freeze == "all but adapters":
+        model.encoder = get_peft_model(pretrained, _ADAPTERS)
+        return model
     model.encoder = pretrained
     frozen = {"nothing": [], "embeddings": [model.encoder.embeddings], "encoder": [model.encoder]}[freeze]
     for part in frozen:
         for weights in part.parameters():
             weights.requires_grad = False
     return model
+
+
+def merge_adapters(model: Classifier) -> None:
+    """Writes what the adapters learned into the encoder's own weights; nothing where there are none."""
+    if isinstance(model.encoder, PeftModel):
+        model.encoder = model.encoder.merge_and_unload()
 
 
 def plant(model: Classifier, forest: Forest) -> None:
@@ -178,9 +200,9 @@ def plant(model: Classifier, forest: Forest) -> None:
     model.config.forest = (trees, nodes, leaves)
 
 
-def take_encoder(model: Classifier, checkpoint: Path) -> None:
-    """Puts the fine-tuned encoder of another run's checkpoint into the model. Raises OSError where there is none."""
-    weights = load_file(checkpoint / "model.safetensors")
+def take_encoder(model: Classifier, folder: Path) -> None:
+    """Puts the tuned encoder of a saved model into this one. Raises OSError where there is none."""
+    weights = load_file(folder / "model.safetensors")
     inner = {name.removeprefix("encoder."): value for name, value in weights.items() if name.startswith("encoder.")}
     model.encoder.load_state_dict(inner)
 

@@ -68,6 +68,10 @@ class Pairs:
             return self
         return self.take(np.sort(np.random.default_rng(seed).choice(len(self), count, replace=False)))
 
+    def draw_mails(self, count: int, seed: int) -> "Pairs":
+        """All pairs of mails drawn until there are about `count`, in order of time; every pair where count is 0."""
+        return self.take(self.split_by_mail(count, seed)[0])
+
     def split_by_mail(self, count: int, seed: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """The rows of about `count` pairs, all of each mail drawn, and those of the other mails; 0 takes all."""
         if not 0 < count < len(self):

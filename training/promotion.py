@@ -2,8 +2,9 @@
 
 Both are judged on the same rows, validation unless `--split` says otherwise, and whole recipients are drawn again for
 the interval. Three criteria must hold: average precision is better, with a 95 % interval of the difference above 0;
-urgent recall, each at its own threshold, is not worse; the challenger's calibration error is at most 0.02. Then the
-alias `champion` moves, and `previous` remembers: `python -m training.registry back` is the one command to go back.
+urgent recall, each at its own threshold, is not worse by more than one pair; the challenger's calibration error is at
+most 0.02. Then the alias `champion` moves, and `previous` remembers: `python -m training.registry back` is the one
+command to go back.
 
 Exit status 0: promoted; 3: not promoted, every failed criterion named; 2: bad input, in one line on standard error.
 """

@@ -9,19 +9,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from training.batches import padded
 from training.config import Config
 from training.fit import Log
 from training.lessons import Lesson
-from training.model import Classifier
+from training.model import Classifier, weighed
 from training.progress import chunks
 from training.tokens import encode, load_tokenizer
 
 _BATCH = 256
-
-Logits = Callable[[Tensor], Tensor]
 
 
 def refit(model: Classifier, lesson: Lesson, tokenizer: Path, config: Config, log: Log) -> None:
@@ -33,13 +31,13 @@ def refit(model: Classifier, lesson: Lesson, tokenizer: Path, config: Config, lo
     pooled, mail = embeddings(model, texts, tokenizer, config.max_length), torch.from_numpy(of)
     features, said = torch.from_numpy(fresh.features), torch.from_numpy(lesson.habit)
     model.restart_heads()
-    losses = _minimise(
-        model.heads,
-        lambda rows: model.opinions(pooled[mail[rows]], features[rows], said[rows]),
-        torch.from_numpy(lesson.targets),
-        config.refit_rate,
-        config.refit_epochs,
-    )
+    targets = torch.from_numpy(lesson.targets)
+
+    def loss_of(rows: Tensor) -> Tensor:
+        opinions = model.opinions(pooled[mail[rows]], features[rows], said[rows])
+        return weighed(opinions, targets[rows].unsqueeze(-1).expand_as(opinions), config.urgent_weight)
+
+    losses = _minimise(model, loss_of, len(targets), config)
     for epoch, loss in enumerate(losses):
         log({"refit_loss": loss}, epoch)
 
@@ -56,29 +54,21 @@ def embeddings(model: Classifier, texts: tuple[str, ...], tokenizer: Path, max_l
     return found.clone()
 
 
-def _minimise(network: nn.Module, logits: Logits, targets: Tensor, rate: float, epochs: int) -> list[float]:
-    """Each epoch's mean loss, the network fitted in place: AdamW with one cycle of the learning rate."""
-    network.train(True)
-    steps = epochs * -(-len(targets) // _BATCH)
-    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
+def _minimise(model: Classifier, loss_of: Callable[[Tensor], Tensor], count: int, config: Config) -> list[float]:
+    """Each epoch's mean loss, the heads fitted in place: AdamW with one cycle of the learning rate."""
+    model.heads.train(True)
+    steps = config.refit_epochs * -(-count // _BATCH)
+    optimizer = torch.optim.AdamW(model.heads.parameters(), lr=config.refit_rate, weight_decay=0.01)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.refit_rate, total_steps=steps)
     losses = []
-    for _ in range(epochs):
-        batches = torch.split(torch.randperm(len(targets)), _BATCH)
-        losses.append(sum(_step(logits, targets, rows, optimizer, schedule) for rows in batches) / len(batches))
-    network.train(False)
+    for _ in range(config.refit_epochs):
+        batches = torch.split(torch.randperm(count), _BATCH)
+        losses.append(sum(_step(loss_of(rows), optimizer, schedule) for rows in batches) / len(batches))
+    model.heads.train(False)
     return losses
 
 
-def _step(
-    logits: Logits,
-    targets: Tensor,
-    rows: Tensor,
-    optimizer: torch.optim.Optimizer,
-    schedule: torch.optim.lr_scheduler.LRScheduler,
-) -> float:
-    said = logits(rows)
-    loss = nn.functional.binary_cross_entropy_with_logits(said, targets[rows].unsqueeze(-1).expand_as(said))
+def _step(loss: Tensor, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.LRScheduler) -> float:
     optimizer.zero_grad()
     torch.autograd.backward(loss)
     optimizer.step()

@@ -1,4 +1,4 @@
-"""`python -m training.train experiments/001-first.toml`: one experiment from tables to registered challenger.
+"""`python -m training.train experiments/003-mails.toml …`: each experiment from tables to registered challenger.
 
 Ctrl-C keeps a checkpoint; the same command goes on from there. Every refusal is one line on standard error.
 """
@@ -13,16 +13,17 @@ from training.pairs import BadPairs
 
 
 def main() -> None:
-    """Runs the experiment that the command line names; exit status 0, 1 (said in one line) or 130 (stopped)."""
+    """Runs the experiments that the command line names; exit status 0, 1 (said in one line) or 130 (stopped)."""
     parser = argparse.ArgumentParser(prog="training.train", description=__doc__)
-    parser.add_argument("experiment", type=Path, help="an experiment's TOML file")
+    parser.add_argument("experiments", type=Path, nargs="+", help="experiments' TOML files, run one after another")
     try:
-        config = load(parser.parse_args().experiment)
+        configs = [load(path) for path in parser.parse_args().experiments]
         from training.experiment import experiment
         from training.fit import Stopped
 
         try:
-            experiment(config)
+            for config in configs:
+                experiment(config)
         except Stopped as stopped:
             print(stopped, file=sys.stderr)
             sys.exit(130)

@@ -4,7 +4,9 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from transformers import TrainerControl, TrainerState
 
@@ -116,6 +118,27 @@ def test_an_interrupted_run_goes_on_from_its_checkpoint(config: Config, monkeypa
     assert steps == [1, 2, 3, 4]
     assert resumed[0] == 5
     assert (stopped.folder / "artefact" / "artefact.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "changes"),
+    [
+        ("heads", {"history": "heads", "taught_by_trees": 0.5}),
+        ("words", {"history": "nothing", "freeze": "all but adapters"}),
+    ],
+)
+def test_other_recipes_reach_their_artefact(config: Config, what: str, changes: dict[str, Any]) -> None:
+    """Ablations compare whole chains; what only fits and cannot be exported is no model."""
+    other = replace(config, name=what, peers=False, register=False, **changes)
+
+    experiment(other)
+
+    artefact = Artefact.load(other.folder / "artefact")
+    pairs = load_pairs(Path(config.messages), Path(config.interactions), config.label)
+    scores, of = artefact.logits(pairs.examples()), pairs.mails()[1]
+    same = [set(np.round(scores[of == mail], 4)) for mail in range(of.max() + 1)]
+    assert scores.std() > 0
+    assert all(len(each) == 1 for each in same) == (what == "words")
 
 
 def test_invented_notices_are_learned_and_judged_apart(config: Config, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 
 from data.history import FEATURES
 from training.batches import collate, padded, rows_of
-from training.lessons import Lesson, answered, stressed
+from training.lessons import Lesson, answered, stressed, taught
 from training.pairs import Pairs
 from training.severity import Asides, no_asides
 
@@ -76,3 +76,13 @@ def test_a_notice_moves_what_history_says_and_does_not_silence_it() -> None:
 
     assert taught[1] > 0.5 > taught[0]
     assert (taught[1], taught[0]) < (taught[3], taught[2])
+
+
+def test_a_teacher_is_heard_for_his_share() -> None:
+    """Distillation of share 1 learns the trees, of share 0 the labels."""
+    of, teacher = lesson("one", "two"), np.array([0.0, -2.0], dtype=np.float32)
+
+    half = taught(of, teacher, 0.5).targets
+
+    assert of.targets.tolist() == [0.0, 1.0]
+    assert half.tolist() == pytest.approx([0.25, 0.5 + 0.5 / (1 + np.exp(2.0))])

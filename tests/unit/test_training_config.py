@@ -31,6 +31,11 @@ def test_what_is_not_stated_is_the_default(tmp_path: Path) -> None:
         ("seed = 1.5", "must be int"),
         ("band = 0.2", "at most 0.1"),
         ("urgent_recall = 1.0", "between 0 and 1"),
+        ("history = 'forest'", "give one of trees, heads, nothing"),
+        ("freeze = 'lora'", "all but adapters"),
+        ("text = 'all'", "give one of words"),
+        ("taught_by_trees = 2.0", "share from 0 to 1"),
+        ("urgent_weight = 0.0", "above 0"),
         ("test_from = 'soon'", "no date"),
         ("validation_from = '2025-01-01'", "must lie before"),
         ("= 3", "not TOML"),
@@ -47,6 +52,23 @@ def test_a_missing_file_is_said(tmp_path: Path) -> None:
     """The usual mistake is the working directory."""
     with pytest.raises(ConfigError, match="no such experiment file"):
         load(tmp_path / "absent.toml")
+
+
+def test_an_experiment_may_be_like_another(tmp_path: Path) -> None:
+    """An ablation is its difference from what it is measured against, name and all."""
+    (tmp_path / "006-base.toml").write_text("epochs = 2.0\nseed = 3\n")
+
+    config = load(written(tmp_path, "like = '006-base'\nseed = 4\n"))
+
+    assert config == Config("007-try", epochs=2.0, seed=4)
+
+
+def test_an_experiment_is_not_like_itself(tmp_path: Path) -> None:
+    """A circle of names would never end."""
+    (tmp_path / "006-base.toml").write_text("like = '007-try'\n")
+
+    with pytest.raises(ConfigError, match="is like itself, by way of 007-try, 006-base"):
+        load(written(tmp_path, "like = '006-base'\n"))
 
 
 @pytest.mark.parametrize("path", sorted(EXPERIMENTS.glob("*.toml")), ids=lambda path: path.stem)

@@ -30,18 +30,20 @@ def test_the_tensors_say_what_the_trees_say(ensembles: list[HistGradientBoosting
     assert tensors.std() > 0.5
 
 
-def test_values_on_both_sides_of_a_threshold_go_their_ways(ensembles: list[HistGradientBoostingClassifier]) -> None:
-    """scikit-learn compares with 64 bits; half of the neighbours would fall on the wrong side if rounded to nearest."""
-    forest = planted(ensembles[:1])
-    nodes = next(iter(ensembles[0]._predictors))[0].nodes
-    threshold, feature = nodes["num_threshold"][0], nodes["feature_idx"][0]
-    below, above = np.float32(threshold), np.nextafter(np.float32(threshold), np.float32(np.inf))
-    values = np.full((2, 5), 7.0, dtype=np.float32)
-    values[:, feature] = below, above
+def test_neighbours_are_told_apart_as_in_64_bits() -> None:
+    """The threshold lies between them, and the nearest 32 bits to it are the upper one: both would go left."""
+    below = np.nextafter(np.float32(1), np.float32(2))
+    above = np.nextafter(below, np.float32(2))
+    values = np.repeat(np.array([below, above])[:, None], 100, axis=0)
+    trees = [HistGradientBoostingClassifier(max_iter=1).fit(values, values[:, 0] == above)]
 
-    assert np.allclose(forest(torch.from_numpy(values)).numpy(), said(ensembles[:1], values), atol=1e-5)
+    tensors = planted(trees)(torch.from_numpy(values)).numpy()
+
+    assert np.allclose(tensors, said(trees, values), atol=1e-5)
+    assert tensors[-1] > tensors[0]
 
 
 def test_an_empty_forest_says_nothing() -> None:
-    """A new model is one before it is given its trees."""
+    """A new model is one before it is given its trees, and some are given none."""
     assert Forest((0, 0, 0))(torch.ones(3, 4)).tolist() == [0.0, 0.0, 0.0]
+    assert planted(())(torch.ones(3, 4)).tolist() == said((), np.ones((3, 4), dtype=np.float32)).tolist()

@@ -1,10 +1,13 @@
 """The model's parts: trees say, heads correct, and their mean is the score."""
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
-from transformers import BertConfig
+from transformers import BertConfig, BertModel
 
-from training.model import Classifier, ClassifierConfig
+from training.model import Classifier, ClassifierConfig, build, merge_adapters, weighed
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +69,51 @@ def test_a_batch_without_pairs_or_without_asides_has_a_loss(model: Classifier) -
 
     assert float(aside.loss) > 0
     assert float(pair.loss) > 0
+
+
+def test_hidden_history_moves_no_head(model: Classifier) -> None:
+    """The experiment that asks what the words know alone must not be helped."""
+    words = copy.deepcopy(model)
+    for head in words.heads:
+        torch.nn.init.normal_(list(head.parameters())[-2])
+    words.hide_history()
+    pooled, habit = torch.randn(1, 8).expand(2, 8), torch.zeros(2)
+
+    first, second = words.judge(pooled, torch.tensor([[0.0, 1.0, 2.0, 3.0], [9e6, -5.0, 0.0, 7.0]]), habit)
+
+    assert float(first) == pytest.approx(float(second), abs=1e-6)
+    assert float(first) != 0.0
+
+
+def test_an_urgent_pair_weighs_as_many() -> None:
+    """One urgent pair that weighs three is three of them."""
+    logits, targets = torch.tensor([0.3, -1.0]), torch.tensor([1.0, 0.0])
+
+    once, thrice = (weighed(logits, targets, weight) for weight in (1.0, 3.0))
+    repeated = weighed(logits[[0, 0, 0, 1]], targets[[0, 0, 0, 1]], 1.0)
+
+    assert float(thrice) * 2 == pytest.approx(float(repeated) * 4)
+    assert float(thrice) > float(once)
+
+
+def test_merged_adapters_say_what_they_said(tmp_path: Path) -> None:
+    """What is exported is the encoder itself; adapters that were left behind would be training for nothing."""
+    shape = BertConfig(vocab_size=20, hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
+    BertModel(shape).save_pretrained(tmp_path)
+    model = build(str(tmp_path), 4, hidden=5, heads=1, dropout=0.0, freeze="all but adapters")
+    learning = [name for name, weights in model.encoder.named_parameters() if weights.requires_grad]
+    model.train(False)
+    ids, mask = torch.tensor([[1, 2, 3]]), torch.ones(1, 3, dtype=torch.long)
+    untouched = model.embed(ids, mask)
+    for name, weights in model.encoder.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weights)
+
+    tuned = model.embed(ids, mask)
+    merge_adapters(model)
+
+    assert learning
+    assert all("lora_" in name for name in learning)
+    assert not torch.allclose(untouched, tuned, atol=1e-4)
+    assert torch.allclose(model.embed(ids, mask), tuned, atol=1e-5)
+    assert isinstance(model.encoder, BertModel)
