@@ -4,7 +4,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from serving.errors import Refused
-from serving.queue import limits
+from serving.queue import limits, memory
+from serving.queue.pool import Pool
+from serving.queue.regions import Regions
 from serving.queue.resource import Resource, join, milliseconds, split
 from serving.queue.store import history, hops
 from serving.queue.store.hops import Claimed, LeaseName, Pending
@@ -33,6 +35,8 @@ class Consumer(Resource):
         self._named: dict[int, int] = {}
         self._pending: dict[int, Pending] = {}
         self._collected = 0
+        self._pool: Pool | None = None
+        self._regions = Regions(0)
 
     @property
     def is_congested(self) -> bool:
@@ -80,7 +84,7 @@ class Consumer(Resource):
                 row["address"],
                 row["facts"].encode(),
             )
-            self.event_with_body("body", *split(row["id"]), body=lease.body)
+            self._send_body(row["id"], lease.body)
 
     def revoke(self, leases: set[tuple[int, int]]) -> None:
         """Say which of this consumer's leases are over."""
@@ -123,6 +127,19 @@ class Consumer(Resource):
     def on_envelope_fd(self, high: int, low: int, fd: int, size: int) -> None:
         """Collect the outgoing mail, large."""
         self.on_envelope(high, low, self.receive(fd, size))
+
+    def on_envelope_pool(self, high: int, low: int, pool: Pool, offset: int, size: int) -> None:
+        """Collect the outgoing mail, from a pool."""
+        self.on_envelope(high, low, pool.take(offset, size))
+
+    def on_use_pool(self, pool: Pool) -> None:
+        """Large bodies through this pool from now on."""
+        self._pool, self._regions = pool, Regions(pool.size)
+
+    def on_release(self, offset: int) -> None:
+        """A region is free again."""
+        if not self._regions.give_back(offset):
+            raise self.error("not_given", f"no region at {offset} was given")
 
     def on_post(self, high: int, low: int, account: str, currency: str, amount: int) -> None:
         """Collect a posting."""
@@ -167,6 +184,21 @@ class Consumer(Resource):
         """More time."""
         name = self._name(high, low, fence)
         self._submit(name, lambda t: hops.extend(t, name, visibility_ms / 1000), ends=False)
+
+    def _send_body(self, id_: int, body: bytes) -> None:
+        """Through the pool where it is large and there is room."""
+        offset = None
+        if len(body) > memory.MAX_INLINE and self._pool is not None and not self._pool.is_gone:
+            offset = self._regions.take(len(body))
+        if offset is None or self._pool is None:
+            self.event_with_body("body", *split(id_), body=body)
+            return
+        try:
+            self._pool.write(offset, body)
+        except OSError:  # as where a memfd cannot be made: this peer asks again later
+            self.session.close()
+            return
+        self.event("body_pool", *split(id_), offset, len(body))
 
     def _collect(self, high: int, low: int, octets: int) -> Pending:
         """Where a hop collects. For a lease that is over it goes nowhere: the verb that follows is refused anyway."""

@@ -12,12 +12,15 @@ from serving.errors import BrokerUnavailable, ProtocolError, Refused
 from serving.queue import memory, wire
 from serving.queue.connection import Connection
 from serving.queue.limits import check_size
+from serving.queue.own_pool import OwnPool
 from serving.queue.wire import Interface, Message
 
 _MAX_BODY = 1 << 30
 _PROTOCOL = wire.load_clarion()
 _REASONS = {number: name for name, number in _PROTOCOL["clarion_manager_v1"].enums["reason"].items()}
 _DISPLAY, _REGISTRY, _MANAGER, _PRODUCER, _DIRECTORY, _FIRST_FREE = 1, 2, 3, 4, 5, 6
+_POOL = 16 << 20  # octets; memory is taken as bodies first use it
+_SENT = "pool of what is sent"
 
 Handler = Callable[[str, list[Any]], None]
 
@@ -45,6 +48,7 @@ class Link:
             max_unsent_fds=8192,
         )
         self.max_body = _MAX_BODY
+        self._pools: dict[str, OwnPool] = {}
         self._bind()
 
     @classmethod
@@ -86,7 +90,8 @@ class Link:
         self._connection.send(object_id, message, *values)
 
     def request_with_body(self, target: str, name: str, *values: Any, body: bytes) -> None:
-        """`name` with the body inline when the message stays within its limit, else `name_fd` with a sealed memfd.
+        """`name` with the body inline when the message stays within its limit, else through the pool where the request
+        has a `name_pool` and there is room, else `name_fd` with a sealed memfd.
 
         Refused `too_large` for a body that the broker would not take.
         """
@@ -95,6 +100,12 @@ class Link:
         if len(body) + rest <= memory.MAX_INLINE:
             self.request(target, name, *values, body)
             return
+        if (target, f"{name}_pool") in self._requests:
+            pool_id, pool = self._pool(_SENT)
+            offset = pool.put(body)
+            if offset is not None:
+                self.request(target, f"{name}_pool", *values, pool_id, offset, len(body))
+                return
         fd = memory.share(body)
         try:
             self.request(target, f"{name}_fd", *values, fd, len(body))
@@ -116,18 +127,20 @@ class Link:
 
     def add_consumer(self, name: str, stage: str, visibility: float, handler: Handler) -> None:
         """Make a consumer; its events go to the handler."""
-        object_id, self._next_id = self._next_id, self._next_id + 1
+        object_id = self._new_id()
         self._add(name, object_id, "clarion_consumer_v1", handler)
         self.request("manager", "create_consumer", object_id, stage, int(visibility * 1000))
+        self.request(name, "use_pool", self._pool(_pool_of(name))[0])
 
     def remove_consumer(self, name: str) -> None:
         """Destroy a consumer; what the broker sends until it knows is ignored."""
         if not self.is_closed:
             self.request(name, "destroy")
-        object_id = self._names.pop(name)
-        self._objects[object_id] = (self._objects[object_id][0], self._ignore)
-        for message in self._objects[object_id][0].requests:
-            del self._requests[name, message.name]
+        self._drop(name)
+        if not self.is_closed:
+            self.request(_pool_of(name), "destroy")
+        self._drop(_pool_of(name))
+        self._pools.pop(_pool_of(name)).close()
 
     def when_ended(self, callback: Callable[[BrokerUnavailable], None]) -> None:
         """Call it once, when the connection is over."""
@@ -149,6 +162,26 @@ class Link:
         self.request("manager", "create_producer", _PRODUCER)
         self.request("manager", "create_directory", _DIRECTORY)
 
+    def _new_id(self) -> int:
+        self._next_id += 1
+        return self._next_id - 1
+
+    def _pool(self, name: str) -> tuple[int, OwnPool]:
+        """The pool of that name and its id, made when it is first asked for."""
+        if name not in self._pools:
+            self._pools[name] = pool = OwnPool(_POOL)
+            self._add(name, self._new_id(), "clarion_pool_v1", pool.on_event)
+            self.request("manager", "create_pool", self._names[name], os.dup(pool.fd), pool.size)
+        return self._names[name], self._pools[name]
+
+    def _drop(self, name: str) -> None:
+        """Forget an object that was destroyed; its id stays until the broker has said that it is free."""
+        object_id = self._names.pop(name)
+        interface = self._objects[object_id][0]
+        self._objects[object_id] = (interface, self._ignore)
+        for message in interface.requests:
+            del self._requests[name, message.name]
+
     def _add(self, name: str, object_id: int, interface_name: str, handler: Handler) -> None:
         interface = _PROTOCOL[interface_name]
         self._objects[object_id] = (interface, handler)
@@ -166,8 +199,20 @@ class Link:
         if message.name.endswith("_fd"):
             *head, fd, size = values
             handler(message.name.removesuffix("_fd"), [*head, memory.receive(fd, size, _MAX_BODY)])
+        elif message.name.endswith("_pool"):
+            *head, offset, size = values
+            handler(message.name.removesuffix("_pool"), [*head, self._copied(object_id, offset, size)])
         else:
             handler(message.name, values)
+
+    def _copied(self, object_id: int, offset: int, size: int) -> bytes:
+        """The body that lies in a consumer's pool, its region released; nothing for a consumer that was removed."""
+        name = next((name for name, id_ in self._names.items() if id_ == object_id), None)
+        if name is None:
+            return b""
+        body = self._pools[_pool_of(name)].get(offset, size)
+        self.request(name, "release", offset)
+        return body
 
     def _ignore(self, name: str, values: list[Any]) -> None:
         """Events that carry nothing for this client."""
@@ -218,6 +263,9 @@ class Link:
 
     def _closed(self) -> None:
         error = BrokerUnavailable(self._reason)
+        for pool in self._pools.values():
+            pool.close()
+        self._pools.clear()
         self._credit.release()
         for future in [self.ready, *self._answers.values()]:
             if not future.done():
@@ -225,6 +273,10 @@ class Link:
                 future.exception()  # a waiter that is gone must not be warned about
         for callback in self._ended:
             callback(error)
+
+
+def _pool_of(consumer: str) -> str:
+    return f"pool of {consumer}"
 
 
 def _is_text(value: Any) -> bool:

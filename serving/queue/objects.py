@@ -1,10 +1,13 @@
 """The objects every session begins with: display, registry, callback, and the manager that makes the others."""
 
+import os
+
 from serving.errors import ProtocolError
 from serving.queue import memory
 from serving.queue.consumer import MAX_CREDIT, Consumer
 from serving.queue.directory import Directory
 from serving.queue.limits import MAX_FACTS
+from serving.queue.pool import MAX_POOL, MAX_POOLS, Pool
 from serving.queue.producer import Producer
 from serving.queue.resource import Resource
 
@@ -60,7 +63,7 @@ class Manager(Resource):
     def announce(self) -> None:
         """Say what this broker takes and what this peer may use."""
         broker, rights = self.session.broker, self.session.rights
-        self.event("limits", memory.MAX_INLINE, broker.max_body, MAX_FACTS, MAX_CREDIT)
+        self.event("limits", memory.MAX_INLINE, broker.max_body, MAX_FACTS, MAX_CREDIT, MAX_POOL)
         permissions = self.interface.enums["permission"]
         for stage in broker.topology.places:
             publish = rights.publish and stage == broker.topology.entry
@@ -84,3 +87,22 @@ class Manager(Resource):
     def on_create_directory(self, new_id: int) -> None:
         """Ask and command."""
         self.session.add(new_id, Directory(self.session))
+
+    def on_create_pool(self, new_id: int, fd: int, size: int) -> None:
+        """Share memory; the descriptor is the pool's from now on."""
+        try:
+            self._check_pool(fd, size)
+            self.session.add(new_id, Pool(self.session, fd, size))
+        except BaseException:
+            os.close(fd)
+            raise
+
+    def _check_pool(self, fd: int, size: int) -> None:
+        if self.session.count(Pool) >= MAX_POOLS:
+            raise self.error("too_many_objects", f"at most {MAX_POOLS} pools; destroy some")
+        if size > MAX_POOL:
+            raise self.error("bad_fd", f"a pool has at most {MAX_POOL} octets")
+        try:
+            memory.check_pool(fd, size)
+        except ProtocolError as error:
+            raise self.error("bad_fd", str(error)) from error

@@ -48,6 +48,11 @@ class Producer(Resource):
             body = self.receive(fd, size)
         self.on_accept(serial, priority, principal, key, digest, facts, body)
 
+    def on_accept_pool(self, *values: Any) -> None:
+        """A message whose body lies in a pool."""
+        serial, priority, principal, key, digest, facts, pool, offset, size = values
+        self.on_accept(serial, priority, principal, key, digest, facts, pool.take(offset, size))
+
     def on_accept(
         self, serial: int, priority: int, principal: str, key: str | None, digest: bytes, facts: bytes, body: bytes
     ) -> None:

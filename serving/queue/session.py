@@ -60,6 +60,10 @@ class Session:
             resource.is_gone = True
             self._objects[1].event("delete_id", resource.id)
 
+    def count(self, kind: type[Resource]) -> int:
+        """How many objects of that kind it has."""
+        return sum(isinstance(resource, kind) for resource in self._objects.values())
+
     def reason(self, refused: Refused) -> int:
         """The refusal's number on the wire."""
         return self.broker.reasons.get(refused.reason, self.broker.reasons["malformed"])
@@ -100,9 +104,18 @@ class Session:
             values = message.decode(payload, fds)
         except ProtocolError as error:
             raise ProtocolError(str(error), object_id=1, code=1) from error
+        for at, interface in message.objects:
+            values[at] = self._known(values[at], interface)
         self._call(resource, message.name, values)
         if message.destructor:
             self.remove(resource)
+
+    def _known(self, object_id: int, interface: str) -> Resource:
+        """The object behind an argument; it must be one, and of that interface."""
+        resource = self._objects.get(object_id)
+        if resource is None or resource.interface_name != interface:
+            raise ProtocolError(f"an argument is no {interface}", object_id=1, code=0)
+        return resource
 
     def _call(self, resource: Resource, name: str, values: list[Any]) -> None:
         try:

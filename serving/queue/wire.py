@@ -41,9 +41,13 @@ class Message:
     opcode: int
     arguments: tuple[Argument, ...]
     destructor: bool = False
+    objects: tuple[tuple[int, str], ...] = field(init=False, repr=False, compare=False)
+    """Which arguments are objects, and of which interface."""
     _segments: tuple[tuple[str, struct.Struct | None, bool], ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        typed = ((at, argument) for at, argument in enumerate(self.arguments) if argument.type == "object")
+        object.__setattr__(self, "objects", tuple((at, argument.interface or "") for at, argument in typed))
         object.__setattr__(self, "_segments", _segments(self.arguments))
 
     def encode(self, object_id: int, values: Iterable[Any]) -> tuple[bytes, list[int]]:
