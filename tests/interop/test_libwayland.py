@@ -39,7 +39,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 async def run(program: Path, broker: BrokerProcess, what: str, **environment: str) -> subprocess.CompletedProcess[str]:
     def work() -> subprocess.CompletedProcess[str]:
-        command = [program, broker.socket, what]
+        command = [str(program), str(broker.socket), what]
         return subprocess.run(
             command, capture_output=True, text=True, timeout=30, env={**os.environ, **environment}, check=False
         )
