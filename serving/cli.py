@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import typer
 
 from serving.addresses import domain_of
-from serving.commands import ask, show, tell
-from serving.errors import ClarionError, ConfigurationError, Refused
+from serving.commands import ask
+from serving.errors import ClarionError, ConfigurationError
 from serving.queue.client import Client
+from serving.queue_cli import queue
 from serving.settings import Settings
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
@@ -21,7 +22,6 @@ keys = typer.Typer(help="The keys that seal at rest.", no_args_is_help=True)
 principal = typer.Typer(help="Systems that send.", no_args_is_help=True)
 recipient = typer.Typer(help="People who receive.", no_args_is_help=True)
 wallet = typer.Typer(help="The money of recipients.", no_args_is_help=True)
-queue = typer.Typer(help="Where notifications are.", no_args_is_help=True)
 for name, group in (
     ("keys", keys),
     ("principal", principal),
@@ -30,8 +30,6 @@ for name, group in (
     ("queue", queue),
 ):
     app.add_typer(group, name=name)
-
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 @app.command()
@@ -135,33 +133,6 @@ def top_up_wallet(
     print(f"credited {amount:.2f} {settings.currency}")
 
 
-@queue.command("depths")
-def depths(as_json: AsJson = False) -> None:
-    """How many notifications are where."""
-    show(ask(Settings.read(), lambda client: client.query("depths")), as_json=as_json)
-
-
-@queue.command("show")
-def show_notification(notification: str, as_json: AsJson = False) -> None:
-    """How one notification got where it is."""
-    number = _number(notification)
-    rows = ask(Settings.read(), lambda client: client.query("events", id=number))
-    if not rows:
-        raise ConfigurationError("no such notification; ids are in the answer of POST /v1/notify")
-    tell(rows, as_json=as_json)
-
-
-@queue.command("wake")
-def wake(notification: str) -> None:
-    """Let a parked or deferred notification go on now."""
-    number = _number(notification)
-    try:
-        ask(Settings.read(), lambda client: client.execute("wake", id=number))
-    except Refused as refused:
-        raise ConfigurationError(f"{refused.detail}; `clarion queue show` tells where it is") from None
-    print("awake")
-
-
 def _registrar(settings: Settings, client: Client) -> Any:
     from serving.enrolment import Registrar
     from serving.sealing import load_lookup, load_sealing
@@ -180,15 +151,6 @@ def _certificate(path: Path, address: str) -> str:
     if isinstance(found, Unusable):
         raise ConfigurationError(f"{path}: {found.reason}")
     return octets.decode("ascii")
-
-
-def _number(notification: str) -> str:
-    from serving.identifiers import parse_id
-
-    try:
-        return str(parse_id(notification))
-    except ValueError as error:
-        raise ConfigurationError(f"that is no notification: {error}") from None
 
 
 def main() -> None:

@@ -16,7 +16,7 @@ from serving.settings import Settings
 Value = TypeVar("Value")
 
 CONNECT_WITHIN = 2.0
-TIMES = frozenset({"at", "oldest"})
+TIMES = frozenset({"at", "oldest", "available_at", "accepted_at", "died_at"})
 
 
 def ask(settings: Settings, work: Callable[[Client], Awaitable[Value]]) -> Value:
@@ -65,6 +65,19 @@ def tell(events: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:
 def readable(at: float) -> str:
     """Seconds since the epoch as a person writes UTC."""
     return datetime.fromtimestamp(at, UTC).isoformat(sep=" ", timespec="milliseconds").replace("+00:00", "Z")
+
+
+def duration(seconds: float | None) -> str:
+    """As a person says it, in the two largest units; empty for None."""
+    if seconds is None:
+        return ""
+    left = int(seconds)
+    parts: list[str] = []
+    for unit, length in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, length)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
 
 
 def _cell(name: str, value: Any) -> str:

@@ -112,7 +112,7 @@ async def test_a_body_of_any_size_comes_out_as_it_went_in(client: Client) -> Non
             {"lookup": "zz", "address": "", "certificate": None, "wishes": {}, "policy": {}},
         ),
         ("malformed", "close_intent", {"key": "k", "state": "done", "outcome": {}, "transfer": "no"}),
-        ("not_found", "wake", {"id": "1"}),
+        ("not_found", "retry", {"id": "1"}),
         ("too_large", "counters", {"keys": ["00" * 32] * 500_000}),
     ],
 )

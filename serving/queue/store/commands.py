@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import history, intake, ledger, offsets
+from serving.queue.store import history, intake, ledger, offsets, operators
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction
 
@@ -59,16 +59,6 @@ def enroll_recipient(
     )
     woken = _wake_all(transaction, lookup, transaction.topology.digest_entry, "enrolled")
     return {"lookup": lookup, "woken": woken}
-
-
-def wake(transaction: Transaction, id: str) -> Answer:
-    """End the waiting of one notification now."""
-    row = transaction.one("wake", id=int(id))
-    if row is None:
-        raise Refused("not_found", "no such notification waits")
-    transaction.event(row["id"], row["stage"], "woken", row["stage"], {})
-    transaction.touched.add(row["stage"])
-    return {"id": id}
 
 
 def react(transaction: Transaction, id: str, kind: str, at: float) -> Answer:
@@ -150,7 +140,9 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
         enroll_principal,
         revoke_principal,
         enroll_recipient,
-        wake,
+        operators.retry,
+        operators.kill,
+        operators.replay,
         react,
         reset_offset,
         open_intent,

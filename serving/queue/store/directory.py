@@ -96,6 +96,19 @@ def depths(transaction: Transaction) -> Rows:
     return _rows(transaction.all("depths"))
 
 
+def peek(transaction: Transaction, stage: str, state: str = "queued", limit: int = 20) -> Rows:
+    """What waits at a stage, the next one first, at most 1,000."""
+    return _rows(transaction.all("peek", stage=stage, state=state, limit=min(limit, 1_000)))
+
+
+def dead_letters(transaction: Transaction, limit: int = 20) -> Rows:
+    """What was given up, the last one first, at most 1,000: where it was, why, and whether it was sent again."""
+    rows = _rows(transaction.all("dead_letters", limit=min(limit, 1_000)))
+    for row in rows:
+        row["detail"], row["replayed"] = row["detail"].get("cause", ""), row.pop("facts").get("replayed")
+    return rows
+
+
 def body(transaction: Transaction, message: str) -> Rows:
     """A message's sealed body."""
     row = transaction.one("message_body", id=int(message))
@@ -135,12 +148,14 @@ QUERIES: Mapping[str, Query] = {
         postings,
         intents,
         depths,
+        peek,
+        dead_letters,
         body,
         digest_due,
         verify_ledger,
     )
 }
-LONG = frozenset({"depths", "verify_ledger"})  # read whole tables: answered beside the commits
+LONG = frozenset({"depths", "peek", "dead_letters", "verify_ledger"})  # read whole tables: answered beside the commits
 
 
 def _principals(transaction: Transaction, rows: list[Row]) -> Rows:

@@ -110,18 +110,22 @@ def retry(transaction: Transaction, name: LeaseName, delay: float, cause: str) -
 
 def dead(transaction: Transaction, name: LeaseName, cause: str) -> None:
     """Give the notification up; what was held for it goes back to the recipient's wallet in the same transaction."""
-    row = leased(transaction, name)
-    account = f"hold:{name.id}"
+    bury(transaction, leased(transaction, name), "died", cause)
+
+
+def bury(transaction: Transaction, row: Mapping[str, Any], kind: str, cause: str) -> None:
+    """The end as a dead letter, by an event of that kind."""
+    account = f"hold:{row['id']}"
     held = transaction.one("account", account=account)
     if held is not None and held["balance"]:
         wallet = f"wallet:{bytes(row['recipient']).hex()}"
         back = [Posting(account, -held["balance"]), Posting(wallet, held["balance"])]
-        ledger.transfer(transaction, f"{name.id}:returned", back, held["currency"], name.id)
+        ledger.transfer(transaction, f"{row['id']}:returned", back, held["currency"], row["id"])
     _move(transaction, row, Edge("end", "dead"), row["facts"], None)
-    transaction.event(name.id, row["stage"], "died", "dead", {"cause": cause})
+    transaction.event(row["id"], row["stage"], kind, "dead", {"cause": cause})
     if transaction.topology.places[row["stage"]].analyses:
         history.ripen(transaction, row["message"])
-    _end(transaction, name.id, "dead")
+    _end(transaction, row["id"], "dead")
 
 
 def extend(transaction: Transaction, name: LeaseName, visibility: float) -> None:

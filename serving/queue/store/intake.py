@@ -39,7 +39,7 @@ def accept(transaction: Transaction, new: NewMessage) -> Ids:
     known = _known(transaction, new)
     if known is not None:
         return known
-    ids = _insert(transaction, new, transaction.topology.entry, "accepted")
+    ids = insert(transaction, new, transaction.topology.entry, "accepted")
     if new.key is not None:
         transaction.run(
             "insert_idempotency", principal=new.principal, key=new.key, digest=new.digest, message=ids.message
@@ -56,7 +56,7 @@ def bundle(transaction: Transaction, recipient: bytes, address: bytes, body: byt
         raise Refused("not_bundleable", "a digest needs a parent")
     topology = transaction.topology
     facts = {"waiver": "digest", "parents": len(parents)}
-    ids = _insert(
+    ids = insert(
         transaction,
         NewMessage("", body, [(recipient, address)], None, b"", facts, NORMAL),
         topology.digest_entry,
@@ -85,7 +85,8 @@ def _known(transaction: Transaction, new: NewMessage) -> Ids | None:
     return Ids(row["message"], ids, duplicate=True)
 
 
-def _insert(transaction: Transaction, new: NewMessage, stage: str, kind: str) -> Ids:
+def insert(transaction: Transaction, new: NewMessage, stage: str, kind: str) -> Ids:
+    """A new message with its notifications at that stage; each history begins with an event of that kind."""
     message = transaction.new_id()
     transaction.run("insert_message", id=message, principal=new.principal, body=new.body)
     facts = merged("{}", new.facts)
