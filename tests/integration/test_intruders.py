@@ -4,9 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import random
-import socket
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -192,39 +189,3 @@ async def test_a_flood_of_questions_does_not_keep_honest_mail_waiting(client: Cl
     raw.close()
 
     assert slowest < 1.0
-
-
-@pytest.mark.slow
-async def test_two_thousand_connections_of_noise_leave_no_trace(
-    broker: BrokerProcess, client: Client, eventually: Eventually
-) -> None:
-    """Random octets, random descriptors, cut anywhere; honest mail is accepted meanwhile and after."""
-    noise, before = random.Random(7), fds(broker)  # noqa: S311 - replayable, not secret
-    held: list[socket.socket] = []
-    for number in range(2000):
-        held.append(shout(broker.socket, noise))
-        while len(held) > 100:
-            held.pop(0).close()
-        if number % 200 == 0:
-            await client.accept(submission())
-    for sock in held:
-        sock.close()
-    await eventually(lambda: fds(broker) <= before)
-    accepted = await client.accept(submission("last"))
-
-    assert not accepted.duplicate
-    assert broker.process is not None
-    assert broker.process.poll() is None
-
-
-def shout(path: Path, noise: random.Random) -> socket.socket:
-    """A connection that says something: a true beginning now and then, then whatever comes."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    with contextlib.suppress(OSError):
-        sock.connect(str(path))
-        sock.setblocking(False)
-        beginning = octets(1, 1, (2).to_bytes(4, sys.byteorder)) if noise.random() < 0.5 else b""
-        message = octets(noise.choice([1, 2]), noise.randrange(3), noise.randbytes(4 * noise.randrange(6)))
-        said = beginning + message + noise.randbytes(noise.randrange(200))
-        socket.send_fds(sock, [said[: noise.randrange(1, len(said))]], [0] * noise.randrange(4))
-    return sock
