@@ -21,16 +21,17 @@ REAL_MAIL = Path(__file__).parent.parent.parent / "shared" / "data"
 class BrokerProcess:
     """The broker in a process of its own, on a store that outlives it."""
 
-    def __init__(self, home: Path) -> None:
-        self.socket, self.store = home / "broker.sock", home / "clarion.sqlite3"
+    def __init__(self, home: Path, where: str = "", name: str = "broker") -> None:
+        self.socket, self.store = home / f"{name}.sock", home / "clarion.sqlite3"
+        self._where = where or str(self.store)
         self._topology = home / "topology.json"
-        self._log = home / "broker.log"
+        self._log = home / f"{name}.log"
         topology().write(self._topology)
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Start it; returns at once."""
-        arguments = ["--socket", self.socket, "--store", self.store, "--topology", self._topology]
+        arguments = ["--socket", self.socket, "--store", self._where, "--topology", self._topology]
         with self._log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "serving.queue.broker", *map(str, arguments)], stderr=log, stdout=log

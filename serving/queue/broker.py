@@ -25,7 +25,7 @@ from serving.queue.policy import Peer, Policy
 from serving.queue.session import Session
 from serving.queue.store import hops
 from serving.queue.store.committer import Committer
-from serving.queue.store.database import lock_store, open_database
+from serving.queue.store.opening import open_store
 from serving.queue.store.reader import Reader
 from serving.queue.topology import Topology
 
@@ -39,17 +39,18 @@ _log = logging.getLogger(__name__)
 class Broker:
     """Sessions, the dispatcher, the committer and the reader of one store. `max_body` is octets."""
 
-    def __init__(self, store: Path, topology: Topology, policy: Policy, *, max_body: int = 26 << 20) -> None:
+    def __init__(self, store: str, topology: Topology, policy: Policy, *, max_body: int = 26 << 20) -> None:
         self.topology, self.policy, self.max_body = topology, policy, max_body
         self.protocol = wire.load_clarion()
         self.reasons = self.protocol["clarion_manager_v1"].enums["reason"]
-        self._lock = lock_store(store)
-        self.committer = Committer(open_database(store), topology, touched=self._touched)
-        self.reader = Reader(store, topology)
+        self._database = open_store(store)
+        self.committer = Committer(self._database, topology, touched=self._touched)
+        self.reader = Reader(self._database.reader(), topology)
         self.dispatcher = Dispatcher(self.committer, _is_open)
         self._sessions: set[Session] = set()
         self._watched: dict[str, int] = {}
         self._loop = asyncio.get_running_loop()
+        self._database.listen(self._heard)
 
     async def serve(self, path: Path, stop: asyncio.Event) -> None:
         """Accept connections until `stop`; leases of processes that are gone return first."""
@@ -62,7 +63,6 @@ class Broker:
                 session.close()
             self.reader.close()
             self.committer.close()
-            os.close(self._lock)
 
     def held(self, owner: str, stage: str) -> set[int]:
         """The ids of the stage's notifications that consumers of that process hold."""
@@ -80,6 +80,11 @@ class Broker:
     def _touched(self, stages: set[str]) -> None:
         for stage in stages:
             self.dispatcher.wake(stage)
+
+    def _heard(self, stages: set[str]) -> None:
+        """What another broker's transaction gave work to; called from the listening thread."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed: this is the end
+            self._loop.call_soon_threadsafe(self._touched, stages)
 
     def _accept(self, listener: socket.socket) -> None:
         try:
@@ -124,6 +129,8 @@ class Broker:
         """Return the process's leases at once when it ends (pidfd_open(2))."""
         if owner in self._watched:
             return
+        if self._database.is_shared and not policies.is_of_here(owner):
+            return  # another machine's broker watches it, and its time ends as any other's
         try:
             fd = os.pidfd_open(int(owner.partition(":")[0]))
         except OSError:
@@ -230,7 +237,7 @@ def main() -> int:
     """The command; 2 when it cannot start as it is set up."""
     parser = argparse.ArgumentParser(prog="python -m serving.queue.broker", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen on")
-    parser.add_argument("--store", type=Path, required=True, help="SQLite file, made when there is none")
+    parser.add_argument("--store", required=True, help="SQLite file, made when there is none, or a postgresql:// URL")
     parser.add_argument("--topology", type=Path, required=True, help="JSON of stages and edges")
     parser.add_argument("--policy", type=Path, help="JSON of rights by uid; without it the own uid may do everything")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")

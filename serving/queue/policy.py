@@ -9,6 +9,7 @@ import socket
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from serving.errors import ConfigurationError
@@ -25,8 +26,8 @@ class Peer:
 
     @property
     def owner(self) -> str:
-        """`pid:start time` (clock ticks since boot, proc(5) field 22)."""
-        return f"{self.pid}:{start_time(self.pid)}"
+        """`pid:start time:place`: clock ticks since boot (proc(5) field 22), and where such pids count."""
+        return f"{self.pid}:{start_time(self.pid)}:{here()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +99,22 @@ def start_time(pid: int) -> int:
 
 def is_alive(owner: str) -> bool:
     """Whether the process that `owner` names still runs."""
-    pid, _, started = owner.partition(":")
+    if not is_of_here(owner):
+        return False
+    pid, started, _ = owner.split(":")
     return started != "0" and start_time(int(pid)) == int(started)
+
+
+def is_of_here(owner: str) -> bool:
+    """Whether `owner` names a process of this boot of this machine, in this pid namespace."""
+    return owner.count(":") == 2 and owner.endswith(f":{here()}")
+
+
+@cache
+def here() -> str:
+    """This boot and pid namespace: two processes with one pid and one start time differ in it."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii")
+    return f"{boot[:8]}-{Path('/proc/self/ns/pid').stat().st_ino}"
 
 
 def _rights(peer: Mapping[str, object]) -> Rights:

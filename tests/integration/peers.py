@@ -1,8 +1,10 @@
 """Who talks to the queue in these tests: the store without a broker, and a client that writes its own octets."""
 
 import os
+import re
 import select
 import socket
+import sqlite3
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -14,10 +16,11 @@ from serving.errors import Refused
 from serving.queue import wire
 from serving.queue.client import Recipient, Submission
 from serving.queue.store import hops, intake, ledger
-from serving.queue.store.database import open_database
+from serving.queue.store.database import HERE, Database
 from serving.queue.store.hops import LeaseName, Pending
 from serving.queue.store.intake import Ids, NewMessage
 from serving.queue.store.ledger import Posting
+from serving.queue.store.sqlite import SQLite
 from serving.queue.store.transaction import Identifiers, Transaction
 from serving.topology import topology
 
@@ -36,23 +39,38 @@ def submission(key: str | None = None, recipients: int = 1, **values: Any) -> Su
 
 
 class Store:
-    """The real store on a file, a transaction a call, at a time that the test sets."""
+    """The real store on a file or a server, a transaction a call, at a time that the test sets."""
 
-    def __init__(self, path: Path) -> None:
-        self.connection = open_database(path)
+    def __init__(self, where: Path | Database) -> None:
+        self.database = SQLite.open(where) if isinstance(where, Path) else where
         self.now = 1_000_000.0
         self._identifiers = Identifiers()
 
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """SQLite's own, for tests of what is its own."""
+        assert isinstance(self.database, SQLite)
+        return self.database.connection
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.database.close()
+
     def do(self, verb: Callable[[Transaction], Answer]) -> Answer:
         """Run the verb in a transaction of its own; what it raises rolls it back."""
-        self.connection.execute("BEGIN IMMEDIATE")
+        self.database.begin()
         try:
-            answer = verb(Transaction(self.connection, topology(), self._identifiers, self.now))
+            answer = verb(Transaction(self.database, topology(), self._identifiers, self.now))
         except BaseException:
-            self.connection.execute("ROLLBACK")
+            self.database.roll_back()
             raise
-        self.connection.execute("COMMIT")
+        self.database.commit()
         return answer
+
+    def sql(self, statement: str, **values: Any) -> list[Any]:
+        """A statement of the test's own, parameters as `:name`; its rows where it has any."""
+        cursor = self.database.execute(statement, values)
+        return cursor.fetchall() if statement.startswith("SELECT") else []
 
     def accept(
         self, *, recipients: int = 1, urgent: bool = False, key: str | None = None, lookup: bytes = LOOKUP
@@ -90,21 +108,23 @@ class Store:
 
     def row(self, id_: int) -> dict[str, Any]:
         """The notification's row."""
-        return dict(self.connection.execute("SELECT * FROM notification WHERE id = ?", (id_,)).fetchone())
+        return dict(self.sql("SELECT * FROM notification WHERE id = :id", id=id_)[0])
 
     def kinds(self, id_: int) -> list[str]:
         """Its history."""
-        rows = self.connection.execute("SELECT kind FROM event WHERE notification = ? ORDER BY seq", (id_,))
+        rows = self.sql("SELECT kind FROM event WHERE notification = :id ORDER BY seq", id=id_)
         return [row["kind"] for row in rows]
 
     def dump(self) -> list[str]:
-        """Everything, to be compared."""
-        return list(self.connection.iterdump())
+        """Every row of every table, to be compared."""
+        tables = re.findall(r"CREATE TABLE (\w+)", (HERE / "schema" / "sqlite.sql").read_text(encoding="utf-8"))
+        rows = ((table, row) for table in tables for row in self.sql(f"SELECT * FROM {table}"))  # noqa: S608 - our own
+        return sorted(f"{table} {sorted(dict(row).items())}" for table, row in rows)
 
     def balance(self, account: str) -> int:
         """In minor units."""
-        row = self.connection.execute("SELECT balance FROM account WHERE name = ?", (account,)).fetchone()
-        return 0 if row is None else int(row["balance"])
+        rows = self.sql("SELECT balance FROM account WHERE name = :name", name=account)
+        return int(rows[0]["balance"]) if rows else 0
 
 
 TO_ENCRYPTION: Steps = (("authentication", "authenticated", {}), ("classification", "urgent", {}))

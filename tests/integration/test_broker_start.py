@@ -15,7 +15,8 @@ import pytest
 
 from serving.errors import BrokerUnavailable, ProtocolError, Refused
 from serving.queue.client import Accepted, Client
-from serving.queue.store.database import VERSION, open_database
+from serving.queue.store.database import VERSION
+from serving.queue.store.sqlite import SQLite
 from serving.topology import topology
 from tests.conftest import BrokerProcess
 from tests.integration.peers import Raw, submission
@@ -67,7 +68,7 @@ def test_a_broker_that_ends_leaves_no_socket(broker: BrokerProcess) -> None:
 
 def test_a_store_of_a_newer_release_is_left_alone(tmp_path: Path) -> None:
     """One line, with the way out."""
-    connection = open_database(tmp_path / "store")
+    connection = SQLite.open(tmp_path / "store").connection
     connection.execute(f"PRAGMA user_version = {VERSION + 1}")
     connection.close()
     status, said = complaint(tmp_path)
@@ -107,7 +108,7 @@ def test_a_path_too_long_for_a_socket_is_said(tmp_path: Path) -> None:
 @as_root
 def test_a_store_that_cannot_be_written_is_found_at_the_start(tmp_path: Path) -> None:
     """Found at the first mail, that mail would be refused."""
-    open_database(tmp_path / "store").close()
+    SQLite.open(tmp_path / "store").connection.close()
     (tmp_path / "store").chmod(0o444)
     tmp_path.chmod(0o777)
     status = as_uid(NOBODY, lambda: cannot_open(tmp_path / "store"), reachable=tmp_path)
@@ -117,7 +118,7 @@ def test_a_store_that_cannot_be_written_is_found_at_the_start(tmp_path: Path) ->
 
 def cannot_open(path: Path) -> str:
     try:
-        open_database(path)
+        SQLite.open(path)
     except Exception as error:
         return "cannot be opened" if "cannot be opened" in str(error) else repr(error)
     return "opened"

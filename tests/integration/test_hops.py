@@ -18,7 +18,7 @@ from tests.integration.peers import TO_ENCRYPTION, TO_PAYMENT, WALLET, Store, he
 def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(tmp_path / "store")
     yield store
-    store.connection.close()
+    store.close()
 
 
 class TestHop:
@@ -89,7 +89,7 @@ class TestHop:
         (id_,) = store.accept().notifications
         waiver = {"facts": {"waiver": "policy"}}
         store.walk(*TO_PAYMENT, ("payment", "waived", waiver), ("delivery", "sent", {}), ("settlement", "unbilled", {}))
-        (envelopes,) = store.connection.execute("SELECT count(*) FROM envelope").fetchone()
+        envelopes = len(store.sql("SELECT * FROM envelope"))
 
         assert store.row(id_)["state"] == "delivered"
         assert envelopes == 0

@@ -21,7 +21,7 @@ from tests.integration.peers import TO_PAYMENT, WALLET, Store, held, refusal, su
 def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(tmp_path / "store")
     yield store
-    store.connection.close()
+    store.close()
 
 
 def dead_after_payment(store: Store) -> int:

@@ -18,14 +18,14 @@ from tests.integration.peers import LOOKUP, OWNER, TO_ENCRYPTION, TO_PAYMENT, St
 def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(tmp_path / "store")
     yield store
-    store.connection.close()
+    store.close()
 
 
 class TestAccept:
     def test_one_body_for_n_recipients_is_stored_once(self, store: Store) -> None:
         """Twenty recipients of a 20 MB mail must not cost 400 MB."""
         ids = store.accept(recipients=20)
-        (bodies,) = store.connection.execute("SELECT count(*) FROM message").fetchone()
+        bodies = len(store.sql("SELECT * FROM message"))
 
         assert bodies == 1
         assert len(set(ids.notifications)) == 20
@@ -177,7 +177,7 @@ class TestLease:
         """They were lost between the broker's commit and the worker."""
         store.accept(recipients=3)
         known, lost, other = (store.lease("authentication") for _ in range(3))
-        store.connection.execute("UPDATE notification SET owner = '2:2' WHERE id = ?", (other.id,))
+        store.sql("UPDATE notification SET owner = '2:2' WHERE id = :id", id=other.id)
         store.do(lambda t: hops.release_others(t, OWNER, "authentication", {known.id}))
 
         assert [store.row(each.id)["state"] for each in (known, lost, other)] == ["leased", "queued", "leased"]

@@ -10,7 +10,8 @@ import pytest
 
 from serving.errors import ConfigurationError
 from serving.queue.store import commands, directory
-from serving.queue.store.database import VERSION, lock_store, open_database
+from serving.queue.store.database import VERSION
+from serving.queue.store.sqlite import SQLite
 from tests.integration.peers import Store
 
 SQL = Path(commands.__file__).parent
@@ -26,27 +27,27 @@ def schema(connection: sqlite3.Connection) -> tuple[set[tuple[str, str]], int]:
 class TestFile:
     def test_nobody_else_may_read_it(self, tmp_path: Path) -> None:
         """Ids, times and amounts are not sealed."""
-        open_database(tmp_path / "store").close()
+        SQLite.open(tmp_path / "store").connection.close()
 
         assert (tmp_path / "store").stat().st_mode & 0o077 == 0
 
     def test_a_newer_schema_is_left_alone(self, tmp_path: Path) -> None:
         """An older release would not know what it destroys."""
-        connection = open_database(tmp_path / "store")
+        connection = SQLite.open(tmp_path / "store").connection
         connection.execute(f"PRAGMA user_version = {VERSION + 1}")
         connection.close()
 
         with pytest.raises(ConfigurationError, match=f"schema {VERSION + 1}"):
-            open_database(tmp_path / "store")
+            SQLite.open(tmp_path / "store")
 
     def test_a_store_of_the_first_schema_is_led_to_todays(self, tmp_path: Path) -> None:
         """Whoever pulls a newer release keeps the mail that waits; without the table every hop would fail for ever."""
-        open_database(tmp_path / "new").close()
-        old = open_database(tmp_path / "old")
+        SQLite.open(tmp_path / "new").connection.close()
+        old = SQLite.open(tmp_path / "old").connection
         old.executescript("DROP TABLE personal_offset; PRAGMA user_version = 1")
         old.close()
 
-        assert schema(open_database(tmp_path / "old")) == schema(open_database(tmp_path / "new"))
+        assert schema(SQLite.open(tmp_path / "old").connection) == schema(SQLite.open(tmp_path / "new").connection)
 
     def test_a_reaction_to_a_mail_of_the_second_schema_still_counts(self, tmp_path: Path) -> None:
         """What was named without an end goes on without one; mail waits for its reader while the release comes."""
@@ -65,10 +66,10 @@ class TestFile:
 
     def test_every_schema_since_the_first_has_a_migration(self) -> None:
         """A schema that changes under the same number breaks the stores that are there."""
-        steps = {int(path.stem) for path in (SQL / "migrations").glob("*.sql")}
+        steps = {int(path.stem) for path in (SQL / "migrations" / "sqlite").glob("*.sql")}
 
         assert steps == set(range(2, VERSION + 1))
-        assert f"PRAGMA user_version = {VERSION};" in (SQL / "schema.sql").read_text(encoding="utf-8")
+        assert f"PRAGMA user_version = {VERSION};" in (SQL / "schema" / "sqlite.sql").read_text(encoding="utf-8")
 
     @pytest.mark.parametrize("content", [b"no database" * 400, b"SQLite format 3\0" + b"\xff" * 4096])
     def test_a_file_that_is_no_store_is_not_touched(self, tmp_path: Path, content: bytes) -> None:
@@ -76,19 +77,19 @@ class TestFile:
         (tmp_path / "store").write_bytes(content)
 
         with pytest.raises(ConfigurationError, match="cannot be opened"):
-            open_database(tmp_path / "store")
+            SQLite.open(tmp_path / "store")
         assert (tmp_path / "store").read_bytes() == content
 
     def test_a_store_has_one_broker(self, tmp_path: Path) -> None:
         """Two would hand out the same lease twice."""
-        lock_store(tmp_path / "store")
+        SQLite.open(tmp_path / "store", alone=True)
 
         with pytest.raises(ConfigurationError, match="another broker"):
-            lock_store(tmp_path / "store")
+            SQLite.open(tmp_path / "store", alone=True)
 
     def test_no_statement_that_runs_all_the_time_scans_a_table(self, tmp_path: Path) -> None:
         """With a million notifications behind it the queue must be as quick as on its first day."""
-        connection = open_database(tmp_path / "store")
+        connection = SQLite.open(tmp_path / "store").connection
         scans: dict[str, str] = {}
         for path in sorted((SQL / "sql").glob("*.sql")):
             names = dict.fromkeys(re.findall(r":(\w+)", path.read_text()))
@@ -118,7 +119,7 @@ except Exception as error:
     answer = subprocess.run(
         [sys.executable, "-c", script, str(tmp_path / "store")], capture_output=True, text=True, timeout=60
     )
-    connection = open_database(tmp_path / "store")
+    connection = SQLite.open(tmp_path / "store").connection
     (count,) = connection.execute("SELECT count(*) FROM notification").fetchone()
     (check,) = connection.execute("PRAGMA integrity_check").fetchone()
 

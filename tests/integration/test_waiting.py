@@ -16,7 +16,7 @@ from tests.integration.peers import LOOKUP, OWNER, TO_DIGEST, TO_ENCRYPTION, TO_
 def store(tmp_path: Path) -> Iterator[Store]:
     store = Store(tmp_path / "store")
     yield store
-    store.connection.close()
+    store.close()
 
 
 class TestDigest:
@@ -67,7 +67,7 @@ class TestDigest:
         elif fault == "none":
             parents = []
         elif fault == "early":
-            store.connection.execute("UPDATE notification SET available_at = available_at + 9 WHERE id = ?", (bad,))
+            store.sql("UPDATE notification SET available_at = available_at + 9 WHERE id = :id", id=bad)
         elif fault == "ended":
             names = [LeaseName(each.row["id"], each.row["fence"], OWNER) for each in store.claim("digest", 2)]
             store.do(lambda t: hops.dead(t, next(name for name in names if name.id == bad), "why"))
@@ -173,7 +173,7 @@ class TestWakeThatCrossesParking:
     def test_a_wake_of_the_last_claim_does_not_count_for_this_one(self, store: Store) -> None:
         """Or it would spin between claim and parking for ever."""
         self.test_money_that_comes_while_it_is_worked_on_is_not_missed(store)
-        row = store.connection.execute("SELECT id, fence FROM notification").fetchone()
+        (row,) = store.sql("SELECT id, fence FROM notification")
         store.complete(LeaseName(row["id"], row["fence"], OWNER), "unfunded", until=store.now + 1_000)
 
         assert store.claim("payment") == []

@@ -5,18 +5,19 @@ Every answer goes out after the commit's fsync. One verb that is refused rolls b
 
 import asyncio
 import logging
-import sqlite3
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
 from serving.errors import Refused
+from serving.queue.store.database import Database
 from serving.queue.store.transaction import Identifiers, Transaction
 from serving.queue.topology import Topology
 
 Verb = Callable[[Transaction], Any]
 Done = Callable[[Any], None]  # gets the verb's value, or a Refused
+
+_AGAIN = 2
 
 _log = logging.getLogger(__name__)
 
@@ -26,16 +27,14 @@ class Committer:
 
     def __init__(
         self,
-        connection: sqlite3.Connection,
+        database: Database,
         topology: Topology,
         *,
         touched: Callable[[set[str]], None],
-        clock: Callable[[], float] = time.time,
         batch: int = 1024,
     ) -> None:
-        self._connection, self._topology, self._touched = connection, topology, touched
-        self._clock, self._batch = clock, batch
-        self._identifiers = Identifiers()
+        self._database, self._topology, self._touched, self._batch = database, topology, touched, batch
+        self._identifiers = Identifiers(database.number)
         self._loop = asyncio.get_running_loop()
         self._waiting: list[tuple[Verb, Done]] = []
         self._wake = threading.Condition()
@@ -64,7 +63,7 @@ class Committer:
             self._stopping = True
             self._wake.notify()
         self._thread.join()
-        self._connection.close()
+        self._database.close()
 
     def _work(self) -> None:
         while True:
@@ -91,46 +90,57 @@ class Committer:
             self._touched(touched)
 
     def _commit(self, verbs: list[Verb]) -> tuple[list[Any], set[str]]:
-        transaction = Transaction(self._connection, self._topology, self._identifiers, self._clock())
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            answers = [self._run(transaction, verb) for verb in verbs]
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            _log.error("the store failed: %s", error)
-            self._roll_back()
-            return [Refused("storage", "the durable store failed; try again later") for _ in verbs], set()
+        """All verbs in one transaction; twice more, from the beginning, where another broker came between."""
+        for left in range(_AGAIN, -1, -1):
+            try:
+                return self._try(verbs)
+            except self._database.failures as error:
+                self._roll_back()
+                if not left or not self._database.may_succeed_now(error):
+                    _log.error("the store failed: %s", error)
+                    break
+        return [Refused("storage", "the durable store failed; try again later") for _ in verbs], set()
+
+    def _try(self, verbs: list[Verb]) -> tuple[list[Any], set[str]]:
+        now = self._database.begin()
+        transaction = Transaction(self._database, self._topology, self._identifiers, now)
+        answers = [self._run(transaction, verb) for verb in verbs]
+        if transaction.touched:
+            self._database.tell(transaction.touched)
+        self._database.commit()
         return answers, transaction.touched
 
     def _run(self, transaction: Transaction, verb: Verb) -> Any:
         """The verb's answer. Only a failure of the store itself is everybody's: any other is this verb's alone."""
-        self._connection.execute("SAVEPOINT verb")
-        answer = attempt(verb, transaction)
-        if isinstance(answer, Refused):
-            self._connection.execute("ROLLBACK TO verb")
-        self._connection.execute("RELEASE verb")
+        for left in range(_AGAIN, -1, -1):
+            self._database.execute("SAVEPOINT verb")
+            answer, error = attempt(verb, transaction)
+            if isinstance(answer, Refused):
+                self._database.execute("ROLLBACK TO verb")
+            self._database.execute("RELEASE verb")
+            if error is None or not left or not self._database.may_succeed_now(error):
+                break
         return answer
 
     def _roll_back(self) -> None:
         try:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-        except sqlite3.Error:
+            self._database.roll_back()
+        except self._database.failures:
             _log.exception("the store could not be rolled back")
 
 
-def attempt(verb: Verb, transaction: Transaction) -> Any:
-    """What the verb answers, or a Refused for what it raises; only sqlite3's OperationalError and corruption pass."""
+def attempt(verb: Verb, transaction: Transaction) -> tuple[Any, Exception | None]:
+    """What the verb answers, or a Refused for what it raises, and that; only failures of the store itself pass."""
     try:
-        return verb(transaction)
+        return verb(transaction), None
     except Refused as refused:
-        return refused
-    except (sqlite3.IntegrityError, sqlite3.DataError, sqlite3.ProgrammingError, sqlite3.InterfaceError) as error:
-        return _malformed(error)
-    except sqlite3.Error:
+        return refused, None
+    except transaction.database.value_failures as error:
+        return _malformed(error), error
+    except transaction.database.failures:
         raise
     except Exception as error:
-        return _malformed(error)
+        return _malformed(error), error
 
 
 def _malformed(error: Exception) -> Refused:

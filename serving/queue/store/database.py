@@ -1,86 +1,117 @@
-"""The SQLite file: opened by the broker alone, durable at every commit, and its statements by name."""
+"""What the store needs of a database: statements by name in one transaction at a time. SQLite and PostgreSQL are two.
 
-import fcntl
-import os
-import sqlite3
+A statement lies in `sql/<name>.sql`; where a dialect needs another one, in `sql/<dialect>/<name>.sql`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any
-
-from serving.errors import ConfigurationError
+from typing import Any, ClassVar, Protocol
 
 VERSION = 3
-"""Of the schema; `migrations/<n>.sql` leads a store of schema n - 1 to n."""
-_HERE = Path(__file__).parent
+"""Of the schema; `migrations/<dialect>/<n>.sql` leads a store of schema n - 1 to n."""
+HERE = Path(__file__).parent
+
+Parameters = dict[str, Any]
 
 
-def lock_store(path: Path) -> int:
-    """The descriptor of a lock for this process's life: a store has one broker. ConfigurationError when it is taken."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fd = os.open(path.with_name(f"{path.name}.lock"), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise ConfigurationError(f"the store's folder cannot be used: {error.strerror}; check its rights") from error
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        os.close(fd)
-        raise ConfigurationError("another broker has this store open; stop it first") from error
-    return fd
+class Row(Protocol):
+    """A row of either database: values by name."""
+
+    def __getitem__(self, name: str) -> Any: ...
+    def keys(self) -> Any:
+        """The columns' names."""
+        ...
 
 
-def open_database(path: Path) -> sqlite3.Connection:
-    """The store at `path`, made when there is none; ConfigurationError when it cannot be used.
+class Cursor(Protocol):
+    """What a statement gave."""
 
-    WAL with synchronous=FULL: a commit returns after fsync of the log (SQLite, "Write-Ahead Logging", section 3.2).
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # nobody else may read it, ever
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
-        connection.row_factory = sqlite3.Row
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=FULL",
-            "temp_store=MEMORY",
-            "foreign_keys=ON",
-            "cache_size=-65536",
-        ):
-            connection.execute(f"PRAGMA {pragma}")
-        _create(connection)
-    except (OSError, sqlite3.Error) as error:
-        raise ConfigurationError(
-            f"the store cannot be opened: {error}; check its rights and the disk's space"
-        ) from error
-    return connection
+    @property
+    def rowcount(self) -> int:
+        """How many rows it changed."""
+        ...
+
+    def fetchone(self) -> Any:
+        """The next row, or None."""
+        ...
+
+    def fetchall(self) -> list[Any]:
+        """The rows that are left."""
+        ...
+
+    def __iter__(self) -> Iterator[Any]: ...
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        _run(connection, _HERE / "schema.sql")
-    elif version < VERSION:
-        for step in range(version + 1, VERSION + 1):
-            _run(connection, _HERE / "migrations" / f"{step}.sql", f"PRAGMA user_version = {step};")
-    elif version == VERSION:
-        connection.execute("BEGIN IMMEDIATE")  # fails now, not at the first mail, where the file is read-only
-        connection.execute("ROLLBACK")
-    else:
-        raise ConfigurationError(
-            f"the store has schema {version}, this broker speaks {VERSION}; use the matching release"
-        )
+class Database(ABC):
+    """One connection, used by one thread at a time."""
 
+    dialect: ClassVar[str]
+    is_shared: ClassVar[bool]
+    """Whether brokers of several machines may have it open."""
+    failures: ClassVar[tuple[type[Exception], ...]]
+    """Raised when the database itself failed: nothing of the transaction is kept."""
+    value_failures: ClassVar[tuple[type[Exception], ...]]
+    """Raised for values that it does not take: they end a statement, not the transaction."""
 
-def _run(connection: sqlite3.Connection, script: Path, then: str = "") -> None:
-    """The whole script or, after a crash, none of it."""
-    connection.executescript(f"BEGIN IMMEDIATE;\n{script.read_text(encoding='utf-8')}\n{then}\nCOMMIT;")
+    @abstractmethod
+    def begin(self) -> float:
+        """Begin a transaction that will write; returns the time that holds for it, seconds since the epoch."""
+
+    @abstractmethod
+    def begin_reading(self) -> float:
+        """Begin a transaction that sees one moment and writes nothing; returns the time."""
+
+    @abstractmethod
+    def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Cursor:
+        """Run a statement of this dialect, parameters as `:name`."""
+
+    @abstractmethod
+    def reader(self) -> "Database":
+        """Another connection, that only reads."""
+
+    @abstractmethod
+    def tell(self, stages: set[str]) -> None:
+        """Within the transaction: let other brokers know, once it is committed, that these stages may have work."""
+
+    @abstractmethod
+    def listen(self, heard: Callable[[set[str]], None]) -> None:
+        """Call it, from another thread, with the stages that other brokers tell of."""
+
+    @abstractmethod
+    def interrupt(self) -> None:
+        """End what runs, from another thread."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection."""
+
+    @property
+    def number(self) -> int:
+        """Which of the brokers that have the store open at once this is, 0 to 63."""
+        return 0
+
+    def run(self, name: str, parameters: Parameters) -> Cursor:
+        """Run a statement by name."""
+        return self.execute(statement(name, self.dialect), parameters)
+
+    def commit(self) -> None:
+        """End the transaction; returns when it is durable."""
+        self.execute("COMMIT")
+
+    def roll_back(self) -> None:
+        """End the transaction, and none of it is kept."""
+        self.execute("ROLLBACK")
+
+    def may_succeed_now(self, error: Exception) -> bool:
+        """Whether the verb, or the transaction, would fare better a second time: another broker came between."""
+        del error
+        return False
 
 
 @cache
-def statement(name: str) -> str:
-    """The SQL of `sql/<name>.sql`."""
-    return (_HERE / "sql" / f"{name}.sql").read_text(encoding="utf-8")
-
-
-Row = sqlite3.Row
-Parameters = dict[str, Any]
+def statement(name: str, dialect: str) -> str:
+    """The SQL of that name."""
+    own = HERE / "sql" / dialect / f"{name}.sql"
+    return (own if own.exists() else HERE / "sql" / f"{name}.sql").read_text(encoding="utf-8")

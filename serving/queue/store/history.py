@@ -49,10 +49,12 @@ def ripen(transaction: Transaction, message: int) -> None:
 
     Then no notification's features hold its own message's arrival at another recipient, whatever the order.
     """
+    transaction.lock("lock_message", message=message)
     stages = (name for name, place in transaction.topology.places.items() if place.analyses)
     if any(transaction.one("message_waits", message=message, stage=stage) is not None for stage in stages):
         return
-    grown = [Increment(*row) for row in transaction.all("growth", message=message)]
+    rows = transaction.all("growth", message=message)
+    grown = [Increment(row["key"], row["count"], row["at"], row["link"]) for row in rows]
     if grown:
         _grow(transaction, grown)
         transaction.run("delete_growth", message=message)

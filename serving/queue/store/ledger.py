@@ -28,6 +28,7 @@ def transfer(
 
     Refused `unbalanced` unless the postings sum to zero, `insufficient_funds` when a wallet or hold would fall below.
     """
+    transaction.lock("lock_ledger")
     if transaction.one("find_transfer", key=key) is not None:
         return False
     amounts = _by_account(postings)

@@ -2,14 +2,12 @@
 
 import asyncio
 import logging
-import sqlite3
-import time
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from serving.errors import Refused
 from serving.queue.store.committer import Done, Verb, attempt
+from serving.queue.store.database import Database
 from serving.queue.store.transaction import Identifiers, Transaction
 from serving.queue.topology import Topology
 
@@ -19,11 +17,8 @@ _log = logging.getLogger(__name__)
 class Reader:
     """Runs queries one after the other on what was committed when each begins. `done` callbacks run in the loop."""
 
-    def __init__(self, path: Path, topology: Topology) -> None:
-        address = f"{path.resolve().as_uri()}?mode=ro"
-        self._connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False)
-        self._connection.row_factory = sqlite3.Row
-        self._topology = topology
+    def __init__(self, database: Database, topology: Topology) -> None:
+        self._database, self._topology = database, topology
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "reader")
 
@@ -33,9 +28,9 @@ class Reader:
 
     def close(self) -> None:
         """Interrupt what runs, forget what waits, and close the snapshot."""
-        self._connection.interrupt()
+        self._database.interrupt()
         self._thread.shutdown(cancel_futures=True)
-        self._connection.close()
+        self._database.close()
 
     def _work(self, query: Verb, done: Done) -> None:
         answer = self._answer(query)
@@ -43,13 +38,12 @@ class Reader:
             self._loop.call_soon_threadsafe(done, answer)
 
     def _answer(self, query: Verb) -> Any:
-        transaction = Transaction(self._connection, self._topology, Identifiers(), time.time())
         try:
-            self._connection.execute("BEGIN")
+            now = self._database.begin_reading()
             try:
-                return attempt(query, transaction)
+                return attempt(query, Transaction(self._database, self._topology, Identifiers(), now))[0]
             finally:
-                self._connection.execute("ROLLBACK")
-        except sqlite3.Error as error:
+                self._database.roll_back()
+        except self._database.failures as error:
             _log.error("the store failed: %s", error)
             return Refused("storage", "the durable store failed; try again later")

@@ -2,43 +2,53 @@
 
 import json
 import secrets
-import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from serving.errors import Refused
 from serving.queue.limits import MAX_FACTS
-from serving.queue.store.database import Row, statement
+from serving.queue.store.database import Cursor, Database, Row
 from serving.queue.topology import Topology
 
 
 class Identifiers:
-    """63-bit ids that grow with time: 43 bits of milliseconds, 20 bits that start at random within each."""
+    """63-bit ids that grow with time: 43 bits of milliseconds, 6 of the broker's number, 14 that start at random."""
 
-    def __init__(self) -> None:
-        self._last = 0
+    def __init__(self, broker: int = 0) -> None:
+        self._broker = broker << 14
+        self._moment = self._count = 0
 
     def next(self, now: float) -> int:
-        """An id larger than any before it in this process."""
-        fresh = int(now * 1000) << 20 | secrets.randbits(19)
-        self._last = max(self._last + 1, fresh)
-        return self._last
+        """An id larger than any before it in this process, and unlike any of a broker with another number."""
+        moment = int(now * 1000)
+        if moment > self._moment:
+            self._moment, self._count = moment, secrets.randbits(13)
+        elif self._count + 1 < 1 << 14:
+            self._count += 1
+        else:
+            self._moment, self._count = self._moment + 1, 0
+        return self._moment << 20 | self._broker | self._count
 
 
 @dataclass(slots=True)
 class Transaction:
     """Statements by name at one moment (`now`, seconds since the epoch). `touched` collects stages that got work."""
 
-    connection: sqlite3.Connection
+    database: Database
     topology: Topology
     identifiers: Identifiers
     now: float
     touched: set[str] = field(default_factory=set)
 
-    def run(self, name: str, /, **parameters: Any) -> sqlite3.Cursor:
+    def run(self, name: str, /, **parameters: Any) -> Cursor:
         """Execute a named statement; `now` is always bound."""
-        return self.connection.execute(statement(name), {"now": self.now, **parameters})
+        return self.database.run(name, {"now": self.now, **parameters})
+
+    def lock(self, name: str, /, **parameters: Any) -> None:
+        """Run a statement that locks, where other brokers may be about the same; SQLite has but one."""
+        if self.database.is_shared:
+            self.run(name, **parameters)
 
     def one(self, name: str, /, **parameters: Any) -> Row | None:
         """The first row, or None."""

@@ -1,1 +1,1 @@
-INSERT OR IGNORE INTO account (name, currency, balance) VALUES (:account, :currency, 0)
+INSERT INTO account (name, currency, balance) VALUES (:account, :currency, 0) ON CONFLICT DO NOTHING

@@ -1,1 +1,1 @@
-INSERT OR IGNORE INTO counted (notification, kind) VALUES (:id, :kind)
+INSERT INTO counted (notification, kind) VALUES (:id, :kind) ON CONFLICT DO NOTHING

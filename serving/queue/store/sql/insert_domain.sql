@@ -1,1 +1,1 @@
-INSERT OR IGNORE INTO domain (name, principal) VALUES (:domain, :principal)
+INSERT INTO domain (name, principal) VALUES (:domain, :principal) ON CONFLICT DO NOTHING

@@ -1,1 +1,2 @@
-INSERT OR REPLACE INTO envelope (notification, body) VALUES (:id, :body)
+INSERT INTO envelope (notification, body) VALUES (:id, :body)
+ON CONFLICT (notification) DO UPDATE SET body = excluded.body

@@ -1,1 +1,1 @@
-INSERT OR IGNORE INTO reaction (notification, kind, at) VALUES (:id, :kind, :at)
+INSERT INTO reaction (notification, kind, at) VALUES (:id, :kind, :at) ON CONFLICT DO NOTHING

@@ -1,0 +1,174 @@
+-- The one place where state lives. Octets are opaque here: bodies, addresses and certificates come sealed.
+-- Times are seconds since 1970-01-01 UTC; money is integer minor units. The same columns as SQLite's, and one more:
+-- growth.position stands in for the order in which SQLite keeps rows.
+
+CREATE TABLE message (
+    id          BIGINT           PRIMARY KEY,
+    principal   TEXT             NOT NULL,
+    body        BYTEA            NOT NULL,
+    accepted_at DOUBLE PRECISION NOT NULL
+);
+
+CREATE TABLE notification (
+    id           BIGINT           PRIMARY KEY,
+    message      BIGINT           NOT NULL REFERENCES message (id),
+    ordinal      BIGINT           NOT NULL,
+    recipient    BYTEA            NOT NULL,
+    address      BYTEA            NOT NULL,
+    stage        TEXT,
+    state        TEXT             NOT NULL CHECK (state IN
+        ('queued', 'leased', 'deferred', 'parked', 'delivered', 'discarded', 'rejected', 'dead')),
+    priority     BIGINT           NOT NULL,
+    available_at DOUBLE PRECISION,
+    attempt      BIGINT           NOT NULL DEFAULT 0,
+    fence        BIGINT           NOT NULL DEFAULT 0,
+    owner        TEXT,
+    lease_until  DOUBLE PRECISION,
+    facts        TEXT             NOT NULL,
+    reaction     BYTEA            NOT NULL DEFAULT '',
+    woken        BIGINT           NOT NULL DEFAULT 0,
+    via          BIGINT           REFERENCES notification (id),
+    accepted_at  DOUBLE PRECISION NOT NULL
+);
+
+CREATE INDEX notification_ready ON notification (stage, priority, available_at)
+    WHERE available_at IS NOT NULL AND state IN ('queued', 'deferred', 'parked');
+CREATE INDEX notification_leased ON notification (owner, stage, lease_until) WHERE state = 'leased';
+CREATE INDEX notification_waiting ON notification (recipient, stage) WHERE stage IS NOT NULL;
+CREATE INDEX notification_via ON notification (via) WHERE via IS NOT NULL;
+CREATE INDEX notification_message ON notification (message, stage);
+CREATE INDEX notification_depth ON notification (stage, state, available_at);
+
+CREATE TABLE envelope (
+    notification BIGINT PRIMARY KEY REFERENCES notification (id),
+    body         BYTEA  NOT NULL
+);
+
+CREATE TABLE event (
+    notification BIGINT           NOT NULL REFERENCES notification (id),
+    seq          BIGINT           NOT NULL,
+    at           DOUBLE PRECISION NOT NULL,
+    stage        TEXT,
+    kind         TEXT             NOT NULL,
+    next         TEXT,
+    detail       TEXT             NOT NULL,
+    PRIMARY KEY (notification, seq)
+);
+
+CREATE TABLE idempotency (
+    principal TEXT             NOT NULL,
+    key       TEXT             NOT NULL,
+    digest    BYTEA            NOT NULL,
+    message   BIGINT           NOT NULL,
+    at        DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (principal, key)
+);
+
+CREATE TABLE principal (
+    id         TEXT             PRIMARY KEY,
+    name       TEXT             NOT NULL,
+    key_hash   TEXT             NOT NULL UNIQUE,
+    policy     TEXT             NOT NULL,
+    created_at DOUBLE PRECISION NOT NULL,
+    revoked_at DOUBLE PRECISION
+);
+
+CREATE TABLE domain (
+    name      TEXT NOT NULL,
+    principal TEXT NOT NULL REFERENCES principal (id),
+    PRIMARY KEY (name, principal)
+);
+
+CREATE INDEX domain_principal ON domain (principal);
+
+CREATE TABLE recipient (
+    lookup      BYTEA PRIMARY KEY,
+    address     BYTEA NOT NULL,
+    certificate BYTEA,
+    wishes      TEXT  NOT NULL,
+    policy      TEXT  NOT NULL
+);
+
+CREATE TABLE counter (
+    key   BYTEA            PRIMARY KEY,
+    count BIGINT           NOT NULL,
+    last  DOUBLE PRECISION NOT NULL,
+    link  BIGINT           NOT NULL
+);
+
+CREATE TABLE growth (
+    message  BIGINT           NOT NULL REFERENCES message (id),
+    key      BYTEA            NOT NULL,
+    count    BIGINT           NOT NULL,
+    at       DOUBLE PRECISION NOT NULL,
+    link     BIGINT           NOT NULL,
+    position BIGINT           GENERATED ALWAYS AS IDENTITY
+);
+
+CREATE INDEX growth_message ON growth (message);
+
+CREATE TABLE counted (
+    notification BIGINT NOT NULL,
+    kind         TEXT   NOT NULL,
+    PRIMARY KEY (notification, kind)
+);
+
+CREATE TABLE reaction (
+    notification BIGINT           NOT NULL REFERENCES notification (id),
+    kind         TEXT             NOT NULL,
+    at           DOUBLE PRECISION NOT NULL,
+    PRIMARY KEY (notification, kind)
+);
+
+-- How far a recipient's urgent threshold lies from everybody's.
+CREATE TABLE personal_offset (
+    recipient BYTEA            PRIMARY KEY,
+    log_odds  DOUBLE PRECISION NOT NULL
+);
+
+CREATE TABLE account (
+    name     TEXT   PRIMARY KEY,
+    currency TEXT   NOT NULL,
+    balance  BIGINT NOT NULL CHECK (balance >= 0 OR (name NOT LIKE 'wallet:%' AND name NOT LIKE 'hold:%'))
+);
+
+CREATE TABLE transfer (
+    seq          BIGINT           PRIMARY KEY,
+    key          TEXT             NOT NULL UNIQUE,
+    notification BIGINT,
+    currency     TEXT             NOT NULL,
+    at           DOUBLE PRECISION NOT NULL,
+    hash         BYTEA            NOT NULL
+);
+
+CREATE TABLE posting (
+    transfer BIGINT NOT NULL REFERENCES transfer (seq),
+    account  TEXT   NOT NULL REFERENCES account (name),
+    amount   BIGINT NOT NULL,
+    PRIMARY KEY (transfer, account)
+);
+
+CREATE INDEX transfer_notification ON transfer (notification) WHERE notification IS NOT NULL;
+CREATE INDEX posting_account ON posting (account);
+
+CREATE FUNCTION append_only() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'append-only'; END $$;
+
+CREATE TRIGGER transfer_is_append_only BEFORE UPDATE ON transfer FOR EACH STATEMENT EXECUTE FUNCTION append_only();
+CREATE TRIGGER transfer_stays BEFORE DELETE ON transfer FOR EACH STATEMENT EXECUTE FUNCTION append_only();
+CREATE TRIGGER posting_is_append_only BEFORE UPDATE ON posting FOR EACH STATEMENT EXECUTE FUNCTION append_only();
+CREATE TRIGGER posting_stays BEFORE DELETE ON posting FOR EACH STATEMENT EXECUTE FUNCTION append_only();
+
+CREATE TABLE intent (
+    key          TEXT             PRIMARY KEY,
+    verb         TEXT             NOT NULL,
+    notification BIGINT,
+    payload      TEXT             NOT NULL,
+    state        TEXT             NOT NULL CHECK (state IN ('open', 'done', 'refused')),
+    outcome      TEXT,
+    opened_at    DOUBLE PRECISION NOT NULL,
+    closed_at    DOUBLE PRECISION
+);
+
+CREATE INDEX intent_state ON intent (state, opened_at);
+
+CREATE TABLE schema_version (version BIGINT NOT NULL);

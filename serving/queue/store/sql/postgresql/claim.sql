@@ -1,0 +1,10 @@
+UPDATE notification
+SET state = 'leased', owner = :owner, lease_until = :until, fence = fence + 1, attempt = attempt + 1, woken = 0
+WHERE id IN (
+    SELECT id FROM notification
+    WHERE stage = :stage AND priority = :priority AND available_at <= :now AND available_at IS NOT NULL
+        AND state IN ('queued', 'deferred', 'parked')
+    ORDER BY available_at
+    LIMIT :count
+    FOR UPDATE SKIP LOCKED)
+RETURNING id, fence, message, ordinal, attempt, priority, accepted_at, recipient, address, facts

@@ -1,0 +1,1 @@
+SELECT id FROM message WHERE id = :message FOR UPDATE

@@ -1,0 +1,2 @@
+SELECT reaction, recipient FROM notification WHERE id = :id
+FOR UPDATE
