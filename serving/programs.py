@@ -36,7 +36,7 @@ def broker(settings: Settings) -> Program:
         name="broker",
         command=(
             *_python("serving.queue.broker"), "--socket", str(settings.socket.absolute()),
-            "--store", str(settings.store.absolute()), "--topology", str(settings.topology.absolute()),
+            "--store", settings.store, "--topology", str(settings.topology.absolute()),
         ),
         probe=listens_at(settings.socket.absolute()),
     )  # fmt: skip

@@ -19,6 +19,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     home: Path = Path("var")
+    database: str = ""  # a postgresql:// URL that brokers of several machines share; empty: a SQLite file in `home`
     http_port: Port = 3000
     mlflow_port: Port = 5000
     model: str = "models:/clarion@champion"
@@ -55,9 +56,9 @@ class Settings(BaseSettings):
         return self.home / "run" / "broker.sock"
 
     @property
-    def store(self) -> Path:
-        """The broker's SQLite file; nobody else opens it."""
-        return self.home / "store" / "clarion.sqlite3"
+    def store(self) -> str:
+        """Where the broker keeps everything; nobody else opens it."""
+        return self.database or str((self.home / "store" / "clarion.sqlite3").absolute())
 
     @property
     def keys(self) -> Path:

@@ -24,3 +24,14 @@ def _refuse(constant: str) -> None:
 def encode(value: Any) -> bytes:
     """JSON octets, as short as they can be."""
     return json.dumps(value, separators=(",", ":")).encode()
+
+
+def identifier(text: str) -> int:
+    """The id in decimal digits; Refused `malformed` for what no id is. Databases differ in what they take."""
+    try:
+        value = int(text)
+    except (ValueError, TypeError):
+        value = -1
+    if not 0 <= value < 1 << 63:
+        raise Refused("malformed", "an id is a number of 63 bits")
+    return value

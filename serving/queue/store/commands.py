@@ -8,6 +8,7 @@ from serving.errors import Refused
 from serving.queue.store import history, intake, ledger, offsets, operators
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction
+from serving.queue.values import identifier
 
 Answer = dict[str, Any]
 REACTIONS = frozenset(offsets.STEPS)
@@ -65,16 +66,16 @@ def react(transaction: Transaction, id: str, kind: str, at: float) -> Answer:
     """Store what the recipient did, once: it moves the recipient's threshold, and "acted" also grows the history."""
     if kind not in REACTIONS:
         raise Refused("malformed", f"a reaction is one of {', '.join(sorted(REACTIONS))}")
-    row = transaction.one("reaction_keys", id=int(id))
+    row = transaction.one("reaction_keys", id=identifier(id))
     if row is None:
         raise Refused("not_found", "no such notification")
-    fresh = transaction.run("insert_reaction", id=int(id), kind=kind, at=at).rowcount == 1
+    fresh = transaction.run("insert_reaction", id=identifier(id), kind=kind, at=at).rowcount == 1
     if fresh:
-        transaction.event(int(id), None, kind, None, {"at": at})
+        transaction.event(identifier(id), None, kind, None, {"at": at})
     if fresh and row["reaction"]:  # only a decision of the classifier can be corrected
         offsets.correct(transaction, bytes(row["recipient"]), kind)
     if fresh and kind in ACTED:
-        history.react(transaction, int(id), at)
+        history.react(transaction, identifier(id), at)
     return {"id": id, "fresh": fresh}
 
 
@@ -91,7 +92,7 @@ def open_intent(
     if row is not None:
         outcome = None if row["outcome"] is None else json.loads(row["outcome"])
         return {"state": row["state"], "outcome": outcome}
-    of = None if notification is None else int(notification)
+    of = None if notification is None else identifier(notification)
     transaction.run("insert_intent", key=key, verb=verb, notification=of, payload=json.dumps(payload))
     return {"state": "opened", "outcome": None}
 
@@ -129,7 +130,7 @@ def bundle(
         bytes.fromhex(recipient),
         bytes.fromhex(address),
         bytes.fromhex(body),
-        [int(id_) for id_ in parents],
+        [identifier(id_) for id_ in parents],
     )
     return {"via": str(ids.notifications[0])}
 

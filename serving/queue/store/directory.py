@@ -12,6 +12,7 @@ from serving.errors import Refused
 from serving.queue.store import audit, commands
 from serving.queue.store.database import Row
 from serving.queue.store.transaction import Transaction
+from serving.queue.values import identifier
 
 Rows = list[dict[str, Any]]
 Query = Callable[..., Rows]
@@ -31,12 +32,12 @@ def answer(transaction: Transaction, name: str, parameters: Mapping[str, Any]) -
 
 def notification(transaction: Transaction, id: str) -> Rows:
     """Where one notification is."""
-    return _rows(transaction.all("notification", id=int(id)))
+    return _rows(transaction.all("notification", id=identifier(id)))
 
 
 def events(transaction: Transaction, id: str) -> Rows:
     """How it got there."""
-    return _rows(transaction.all("events", id=int(id)))
+    return _rows(transaction.all("events", id=identifier(id)))
 
 
 def principal(transaction: Transaction, id: str) -> Rows:
@@ -83,7 +84,7 @@ def balance(transaction: Transaction, account: str) -> Rows:
 
 def postings(transaction: Transaction, notification: str) -> Rows:
     """What was posted for a notification."""
-    return _rows(transaction.all("notification_postings", id=int(notification)))
+    return _rows(transaction.all("notification_postings", id=identifier(notification)))
 
 
 def intents(transaction: Transaction, state: str = "open") -> Rows:
@@ -111,7 +112,7 @@ def dead_letters(transaction: Transaction, limit: int = 20) -> Rows:
 
 def body(transaction: Transaction, message: str) -> Rows:
     """A message's sealed body."""
-    row = transaction.one("message_body", id=int(message))
+    row = transaction.one("message_body", id=identifier(message))
     return [] if row is None else [{"body": row["body"].hex()}]
 
 
@@ -120,7 +121,7 @@ def digest_due(transaction: Transaction, recipient: str, including: str, limit: 
     rows = transaction.all(
         "digest_due",
         recipient=bytes.fromhex(recipient),
-        including=int(including),
+        including=identifier(including),
         limit=limit,
         stage=transaction.topology.digest,
     )

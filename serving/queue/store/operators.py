@@ -7,13 +7,14 @@ from serving.errors import Refused
 from serving.queue.store import hops, intake
 from serving.queue.store.intake import NewMessage
 from serving.queue.store.transaction import Transaction, merged
+from serving.queue.values import identifier
 
 Answer = dict[str, Any]
 
 
 def retry(transaction: Transaction, id: str) -> Answer:
     """End the waiting of one notification now: for its next attempt, for its time, or for what it is parked for."""
-    row = transaction.one("wake", id=int(id))
+    row = transaction.one("wake", id=identifier(id))
     if row is None:
         raise Refused("not_found", "no such notification waits")
     transaction.event(row["id"], row["stage"], "woken", row["stage"], {})
@@ -23,7 +24,7 @@ def retry(transaction: Transaction, id: str) -> Answer:
 
 def kill(transaction: Transaction, id: str, cause: str) -> Answer:
     """Give up what waits, as a stage does; what is being worked on, or lies in a digest, is not touched."""
-    row = transaction.one("waiting", id=int(id))
+    row = transaction.one("waiting", id=identifier(id))
     if row is None:
         raise Refused("not_found", "no such notification waits")
     hops.bury(transaction, dict(row), "killed", cause)
@@ -35,7 +36,7 @@ def replay(transaction: Transaction, id: str) -> Answer:
 
     The dead one stays what it is, and each names the other. Its key is free: it was the sender's, and this is not.
     """
-    row = transaction.one("dead_letter", id=int(id))
+    row = transaction.one("dead_letter", id=identifier(id))
     if row is None:
         raise Refused("not_found", "no such dead letter")
     facts = json.loads(row["facts"])
@@ -46,13 +47,13 @@ def replay(transaction: Transaction, id: str) -> Answer:
     people = [(row["recipient"], row["address"])]
     new = NewMessage(row["principal"], row["body"], people, None, b"", _first_facts(transaction, id), row["priority"])
     (again,) = intake.insert(transaction, new, transaction.topology.entry, "replays").notifications
-    transaction.run("note", id=int(id), facts=merged(row["facts"], {"replayed": str(again)}))
-    transaction.event(int(id), None, "replayed", None, {"as": str(again)})
+    transaction.run("note", id=identifier(id), facts=merged(row["facts"], {"replayed": str(again)}))
+    transaction.event(identifier(id), None, "replayed", None, {"as": str(again)})
     return {"id": str(again), "of": id}
 
 
 def _first_facts(transaction: Transaction, id: str) -> dict[str, Any]:
     """What it started with; what stages found out since is found out again."""
-    row = transaction.one("first_event", id=int(id))
+    row = transaction.one("first_event", id=identifier(id))
     facts: dict[str, Any] = {} if row is None else json.loads(row["detail"])
     return facts
