@@ -37,6 +37,7 @@ def broker(settings: Settings) -> Program:
         command=(
             *_python("serving.queue.broker"), "--socket", str(settings.socket.absolute()),
             "--store", settings.store, "--topology", str(settings.topology.absolute()),
+            "--retention", str(settings.retention_days),
         ),
         probe=listens_at(settings.socket.absolute()),
     )  # fmt: skip

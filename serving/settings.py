@@ -39,6 +39,7 @@ class Settings(BaseSettings):
 
     digest_interval: float = 86_400.0
     max_body: int = 25 * 1024 * 1024
+    retention_days: Annotated[float, Field(ge=0)] = 30.0  # of bodies whose mail has ended, and of idempotency keys
 
     @classmethod
     def read(cls, **stated: Any) -> Self:

@@ -23,13 +23,14 @@ from serving.queue.consumer import Consumer
 from serving.queue.dispatch import Dispatcher, Worker
 from serving.queue.policy import Peer, Policy
 from serving.queue.session import Session
-from serving.queue.store import hops
+from serving.queue.store import hops, retention
 from serving.queue.store.committer import Committer
 from serving.queue.store.opening import open_store
 from serving.queue.store.reader import Reader
 from serving.queue.topology import Topology
 
 TICK = 0.25
+RETENTION_TICK = 600.0
 MAX_SESSIONS = 512
 MAX_SESSIONS_OF_UID = 384
 
@@ -37,10 +38,14 @@ _log = logging.getLogger(__name__)
 
 
 class Broker:
-    """Sessions, the dispatcher, the committer and the reader of one store. `max_body` is octets."""
+    """Sessions, the dispatcher, the committer and the reader of one store. `max_body` is octets, `retention` seconds:
+    how long a body is kept once it has ended for all its recipients."""
 
-    def __init__(self, store: str, topology: Topology, policy: Policy, *, max_body: int = 26 << 20) -> None:
+    def __init__(
+        self, store: str, topology: Topology, policy: Policy, *, max_body: int = 26 << 20, retention: float
+    ) -> None:
         self.topology, self.policy, self.max_body = topology, policy, max_body
+        self._retention, self._forget_at = retention, 0.0
         self.protocol = wire.load_clarion()
         self.reasons = self.protocol["clarion_manager_v1"].enums["reason"]
         self._database = open_store(store)
@@ -161,7 +166,20 @@ class Broker:
             return
         for session in list(self._sessions) if expired else []:
             session.revoke({(row["id"], row["fence"]) for row in expired})
+        self._forget()
         self.dispatcher.wake_all()
+
+    def _forget(self) -> None:
+        """What is older than the time of retention, some at a time, until nothing is left for now."""
+        if self._loop.time() < self._forget_at:
+            return
+        self._forget_at = self._loop.time() + RETENTION_TICK
+
+        def done(answer: bool | Refused) -> None:
+            if answer is True:
+                self._forget_at = 0.0
+
+        self.committer.submit(lambda transaction: retention.forget(transaction, self._retention), done)
 
 
 @contextlib.contextmanager
@@ -220,7 +238,7 @@ async def run(arguments: argparse.Namespace) -> None:
     _raise_descriptor_limit()
     topology = Topology.read(arguments.topology)
     policy = Policy.read(arguments.policy) if arguments.policy else Policy.own_uid()
-    broker = Broker(arguments.store, topology, policy)
+    broker = Broker(arguments.store, topology, policy, retention=arguments.retention * 86_400.0)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -240,6 +258,7 @@ def main() -> int:
     parser.add_argument("--store", required=True, help="SQLite file, made when there is none, or a postgresql:// URL")
     parser.add_argument("--topology", type=Path, required=True, help="JSON of stages and edges")
     parser.add_argument("--policy", type=Path, help="JSON of rights by uid; without it the own uid may do everything")
+    parser.add_argument("--retention", type=float, default=30.0, help="days that bodies and keys are kept afterwards")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if not hasattr(os, "pidfd_open"):
         print("the queue needs Linux (memfd, pidfd, SO_PEERCRED)", file=sys.stderr)

@@ -4,24 +4,40 @@ import re
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from serving.errors import ConfigurationError
-from serving.queue.store import commands, directory
-from serving.queue.store.database import VERSION
+from serving.queue.store import commands, directory, migrating
+from serving.queue.store.migrating import NUMBER, VERSION
 from serving.queue.store.sqlite import SQLite
 from tests.integration.peers import Store
 
 SQL = Path(commands.__file__).parent
 
 
-def schema(connection: sqlite3.Connection) -> tuple[set[tuple[str, str]], int]:
-    """Tables, indexes and triggers, whatever order they were made in, and the schema's number."""
+def schema(connection: sqlite3.Connection) -> tuple[set[tuple[str, str]], int, str]:
+    """Tables, indexes and triggers, whatever order they were made in, and the schema's number, in both places."""
     found = connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL")
     definitions = {(row["name"], re.sub(r"IF NOT EXISTS |\s+", " ", row["sql"])) for row in found}
-    return definitions, connection.execute("PRAGMA user_version").fetchone()[0]
+    (number,) = connection.execute(NUMBER).fetchone()
+    return definitions, connection.execute("PRAGMA user_version").fetchone()[0], number
+
+
+def aged(path: Path, to: int) -> sqlite3.Connection:
+    """A store as a release of that schema left it: without what came later, and without today's table of numbers."""
+    connection = SQLite.open(path).connection
+    later = {
+        4: "DROP INDEX message_kept; DROP INDEX idempotency_at; DROP TABLE schema_version",
+        3: "",
+        2: "DROP TABLE personal_offset",
+    }
+    for number in range(4, to, -1):
+        connection.executescript(later[number])
+    connection.execute(f"PRAGMA user_version = {to}")
+    return connection
 
 
 class TestFile:
@@ -34,20 +50,43 @@ class TestFile:
     def test_a_newer_schema_is_left_alone(self, tmp_path: Path) -> None:
         """An older release would not know what it destroys."""
         connection = SQLite.open(tmp_path / "store").connection
-        connection.execute(f"PRAGMA user_version = {VERSION + 1}")
+        connection.execute("UPDATE schema_version SET version_num = ?", (str(int(VERSION) + 1),))
         connection.close()
 
-        with pytest.raises(ConfigurationError, match=f"schema {VERSION + 1}"):
+        with pytest.raises(ConfigurationError, match=f"schema {int(VERSION) + 1}"):
             SQLite.open(tmp_path / "store")
 
-    def test_a_store_of_the_first_schema_is_led_to_todays(self, tmp_path: Path) -> None:
-        """Whoever pulls a newer release keeps the mail that waits; without the table every hop would fail for ever."""
-        SQLite.open(tmp_path / "new").connection.close()
-        old = SQLite.open(tmp_path / "old").connection
-        old.executescript("DROP TABLE personal_offset; PRAGMA user_version = 1")
-        old.close()
+    @pytest.mark.parametrize("number", range(1, int(VERSION)))
+    def test_a_store_of_an_older_schema_is_led_to_todays(self, tmp_path: Path, number: int) -> None:
+        """Whoever pulls a newer release keeps the mail that waits, whichever release they come from."""
+        new = schema(SQLite.open(tmp_path / "new").connection)
+        aged(tmp_path / "old", number).close()
 
-        assert schema(SQLite.open(tmp_path / "old").connection) == schema(SQLite.open(tmp_path / "new").connection)
+        assert schema(SQLite.open(tmp_path / "old").connection) == new
+
+    def test_a_step_that_fails_leaves_the_store_as_it_was(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Half a schema would fit no release at all: the first step must not stay where the second fails."""
+        aged(tmp_path / "old", 1).close()
+        before = (tmp_path / "old").read_bytes()
+        apply = migrating.apply
+
+        def fail_at_the_last(number: str) -> None:
+            apply(number)
+            if number == VERSION:
+                raise sqlite3.OperationalError("no space is left")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(migrating, "apply", fail_at_the_last)
+            with pytest.raises((ConfigurationError, sqlite3.Error), match="no space is left"):
+                SQLite.open(tmp_path / "old")
+        with closing(sqlite3.connect(tmp_path / "old")) as connection:
+            tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema")}
+
+        assert "personal_offset" not in tables
+        assert before
+        assert schema(SQLite.open(tmp_path / "old").connection)[2] == VERSION
 
     def test_a_reaction_to_a_mail_of_the_second_schema_still_counts(self, tmp_path: Path) -> None:
         """What was named without an end goes on without one; mail waits for its reader while the release comes."""
@@ -55,8 +94,8 @@ class TestFile:
         (id_,) = store.accept().notifications
         named = [bytes([number]) * 31 + b"k" for number in (0, 10, 127, 128, 200, 255)]
         store.connection.execute("UPDATE notification SET reaction = ?", (b"".join(named),))
-        store.connection.execute("PRAGMA user_version = 2")
-        store.connection.close()
+        store.close()
+        aged(tmp_path / "store", 2).close()
 
         migrated = Store(tmp_path / "store")
         migrated.do(lambda transaction: commands.react(transaction, str(id_), "acknowledged", 4e9))
@@ -64,12 +103,16 @@ class TestFile:
         rows = migrated.do(lambda transaction: directory.counters(transaction, [key.hex() for key in named]))
         assert [row["count"] for row in rows] == [1] * 6
 
-    def test_every_schema_since_the_first_has_a_migration(self) -> None:
+    def test_every_schema_since_the_first_has_a_revision(self) -> None:
         """A schema that changes under the same number breaks the stores that are there."""
-        steps = {int(path.stem) for path in (SQL / "migrations" / "sqlite").glob("*.sql")}
+        revisions = {path.stem for path in (SQL / "migrations" / "versions").glob("schema_*.py")}
+        scripts = {int(path.stem) for path in (SQL / "migrations" / "sqlite").glob("*.sql")}
 
-        assert steps == set(range(2, VERSION + 1))
-        assert f"PRAGMA user_version = {VERSION};" in (SQL / "schema" / "sqlite.sql").read_text(encoding="utf-8")
+        assert revisions == {f"schema_{number}" for number in range(1, int(VERSION) + 1)}
+        assert scripts == set(range(2, int(VERSION) + 1))
+        for dialect in ("sqlite", "postgresql"):
+            script = (SQL / "schema" / f"{dialect}.sql").read_text(encoding="utf-8")
+            assert script.count(f"('{VERSION}')") == 1
 
     @pytest.mark.parametrize("content", [b"no database" * 400, b"SQLite format 3\0" + b"\xff" * 4096])
     def test_a_file_that_is_no_store_is_not_touched(self, tmp_path: Path, content: bytes) -> None:

@@ -9,8 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
-VERSION = 3
-"""Of the schema; `migrations/<dialect>/<n>.sql` leads a store of schema n - 1 to n."""
 HERE = Path(__file__).parent
 
 Parameters = dict[str, Any]

@@ -15,7 +15,8 @@ import psycopg
 from psycopg.rows import dict_row
 
 from serving.errors import ConfigurationError
-from serving.queue.store.database import HERE, VERSION, Cursor, Database
+from serving.queue.store.database import HERE, Cursor, Database
+from serving.queue.store.migrating import NUMBER, TABLE, check, migrate
 
 CHANNEL = "clarion"
 BROKERS = 64
@@ -42,11 +43,10 @@ class PostgreSQL(Database):
     def open(cls, address: str) -> "PostgreSQL":
         """The store in that database (a libpq URL), made when there is none; ConfigurationError when it cannot be."""
         try:
-            database = cls(address, is_broker=True)
-            _create(database)
+            _create(address)
+            return cls(address, is_broker=True)
         except psycopg.Error as error:
             raise ConfigurationError(f"the store cannot be opened: {_line(error)}; is the server up?") from error
-        return database
 
     @property
     def number(self) -> int:
@@ -135,20 +135,17 @@ def _value(connection: "psycopg.Connection[Any]", query: str, *parameters: Any) 
     return row["value"]
 
 
-def _create(database: PostgreSQL) -> None:
-    """One broker makes the schema while the others that start with it wait."""
-    database.begin()
-    database.execute("SELECT pg_advisory_xact_lock(:lock)", {"lock": _SCHEMA})
-    row = database.execute("SELECT to_regclass('schema_version') IS NOT NULL AS made").fetchone()
-    if not row["made"]:
-        database.execute((HERE / "schema" / "postgresql.sql").read_text(encoding="utf-8"))
-        database.execute("INSERT INTO schema_version VALUES (:version)", {"version": VERSION})
-    version = database.execute("SELECT version FROM schema_version").fetchone()["version"]
-    database.commit()
-    if version != VERSION:
-        raise ConfigurationError(
-            f"the store has schema {version}, this broker speaks {VERSION}; use the matching release"
-        )
+def _create(address: str) -> None:
+    """One broker makes the schema, or leads it to the present one, while others that start with it wait."""
+    with psycopg.connect(address, autocommit=True, row_factory=dict_row) as connection:
+        connection.execute("SELECT pg_advisory_lock(%s)", (_SCHEMA,))  # until this connection ends
+        if _value(connection, "SELECT to_regclass(%s) AS value", TABLE) is None:
+            script = (HERE / "schema" / "postgresql.sql").read_text(encoding="utf-8")
+            with connection.transaction():
+                connection.execute(script.encode())
+        found: Any = connection.execute(NUMBER).fetchone()
+        if not check(found["number"]):
+            migrate("postgresql+psycopg", lambda: psycopg.connect(address))
 
 
 @cache

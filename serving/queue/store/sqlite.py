@@ -5,11 +5,13 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from serving.errors import ConfigurationError
-from serving.queue.store.database import HERE, VERSION, Cursor, Database
+from serving.queue.store.database import HERE, Cursor, Database
+from serving.queue.store.migrating import NUMBER, TABLE, check, migrate
 
 
 class SQLite(Database):
@@ -34,6 +36,7 @@ class SQLite(Database):
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))  # nobody else may read it, ever
+            _make(path)
             connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
             for pragma in (
                 "journal_mode=WAL",
@@ -43,7 +46,8 @@ class SQLite(Database):
                 "cache_size=-65536",
             ):
                 connection.execute(f"PRAGMA {pragma}")
-            _create(connection)
+            connection.execute("BEGIN IMMEDIATE")  # fails now, not at the first mail, where the file is read-only
+            connection.execute("ROLLBACK")
         except (OSError, sqlite3.Error) as error:
             raise ConfigurationError(
                 f"the store cannot be opened: {error}; check its rights and the disk's space"
@@ -106,22 +110,23 @@ def _lock(path: Path) -> int:
     return fd
 
 
-def _create(connection: sqlite3.Connection) -> None:
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        _run(connection, HERE / "schema" / "sqlite.sql")
-    elif version < VERSION:
-        for step in range(version + 1, VERSION + 1):
-            _run(connection, HERE / "migrations" / "sqlite" / f"{step}.sql", f"PRAGMA user_version = {step};")
-    elif version == VERSION:
-        connection.execute("BEGIN IMMEDIATE")  # fails now, not at the first mail, where the file is read-only
-        connection.execute("ROLLBACK")
-    else:
-        raise ConfigurationError(
-            f"the store has schema {version}, this broker speaks {VERSION}; use the matching release"
-        )
+def _make(path: Path) -> None:
+    """The present schema, whatever the file has: nothing, an older one, or this one already."""
+    with closing(_plain(path)) as connection:
+        (number,) = connection.execute("PRAGMA user_version").fetchone()
+        known = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = ?", (TABLE,)).fetchone()
+        if known is None and number == 0:
+            script = (HERE / "schema" / "sqlite.sql").read_text(encoding="utf-8")
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nCOMMIT;")  # the whole script or none of it
+        elif known is None:  # made when the file's own number was all there was
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("CREATE TABLE schema_version (version_num TEXT PRIMARY KEY NOT NULL) STRICT")
+            connection.execute("INSERT INTO schema_version VALUES (?)", (str(number),))
+            connection.execute("COMMIT")
+        (found,) = connection.execute(NUMBER).fetchone()
+    if not check(found):
+        migrate("sqlite", lambda: _plain(path))
 
 
-def _run(connection: sqlite3.Connection, script: Path, then: str = "") -> None:
-    """The whole script or, after a crash, none of it."""
-    connection.executescript(f"BEGIN IMMEDIATE;\n{script.read_text(encoding='utf-8')}\n{then}\nCOMMIT;")
+def _plain(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(path, isolation_level=None)

@@ -31,6 +31,11 @@ class Identifiers:
         return self._moment << 20 | self._broker | self._count
 
 
+def earliest(moment: float) -> int:
+    """No id that was made at that time, seconds since the epoch, or later is smaller."""
+    return max(int(moment * 1000), 0) << 20
+
+
 @dataclass(slots=True)
 class Transaction:
     """Statements by name at one moment (`now`, seconds since the epoch). `touched` collects stages that got work."""

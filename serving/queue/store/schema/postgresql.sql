@@ -9,6 +9,8 @@ CREATE TABLE message (
     accepted_at DOUBLE PRECISION NOT NULL
 );
 
+CREATE INDEX message_kept ON message (id) WHERE body <> '';
+
 CREATE TABLE notification (
     id           BIGINT           PRIMARY KEY,
     message      BIGINT           NOT NULL REFERENCES message (id),
@@ -63,6 +65,8 @@ CREATE TABLE idempotency (
     at        DOUBLE PRECISION NOT NULL,
     PRIMARY KEY (principal, key)
 );
+
+CREATE INDEX idempotency_at ON idempotency (at);
 
 CREATE TABLE principal (
     id         TEXT             PRIMARY KEY,
@@ -171,4 +175,6 @@ CREATE TABLE intent (
 
 CREATE INDEX intent_state ON intent (state, opened_at);
 
-CREATE TABLE schema_version (version BIGINT NOT NULL);
+CREATE TABLE schema_version (version_num TEXT PRIMARY KEY NOT NULL);
+
+INSERT INTO schema_version VALUES ('4');

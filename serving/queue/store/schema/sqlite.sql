@@ -8,6 +8,8 @@ CREATE TABLE message (
     accepted_at REAL    NOT NULL
 ) STRICT;
 
+CREATE INDEX message_kept ON message (id) WHERE body <> x'';
+
 CREATE TABLE notification (
     id           INTEGER PRIMARY KEY,
     message      INTEGER NOT NULL REFERENCES message (id),
@@ -62,6 +64,8 @@ CREATE TABLE idempotency (
     at        REAL    NOT NULL,
     PRIMARY KEY (principal, key)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX idempotency_at ON idempotency (at);
 
 CREATE TABLE principal (
     id         TEXT PRIMARY KEY,
@@ -167,4 +171,8 @@ CREATE TABLE intent (
 
 CREATE INDEX intent_state ON intent (state, opened_at);
 
-PRAGMA user_version = 3;
+CREATE TABLE schema_version (version_num TEXT PRIMARY KEY NOT NULL) STRICT;
+
+INSERT INTO schema_version VALUES ('4');
+
+PRAGMA user_version = 4; -- older releases look here
