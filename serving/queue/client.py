@@ -86,7 +86,7 @@ class Client:
         first: then it is unknown whether it was stored, and the same key makes a repetition safe."""
         facts = encode(dict(submission.facts))
         link = await self._linked()
-        _check(submission, facts, link.max_body)
+        check(submission, facts, link.max_body)
         await link.use_credit()
         rows = await self._publish(link, submission, facts)
         *notifications, (high, low, duplicate) = rows
@@ -109,6 +109,11 @@ class Client:
         """The one row of a named command; what it changed is durable. Refused when the broker says no."""
         (row,) = await self.query(name, **parameters)
         return row
+
+    async def echo(self, octets: bytes) -> bytes:
+        """The octets, copied by the broker: a round trip that the store has no part in, for measuring and for health
+        checks. Refused `too_large` over half of what the shared memory holds (16 MiB)."""
+        return await (await self._linked()).echo(self._serial(), octets)
 
     async def consume(self, stage: str, *, credit: int, visibility: float = 60.0) -> AsyncIterator[Lease]:
         """Leases of that stage, at most `credit` unfinished at once, each for `visibility` seconds unless extended.
@@ -157,7 +162,8 @@ class Client:
         return answer
 
 
-def _check(submission: Submission, facts: bytes, max_body: int) -> None:
+def check(submission: Submission, facts: bytes, max_body: int) -> None:
+    """Refused `malformed` or `too_large` where the broker would refuse it."""
     limits.check_origin(submission.principal, submission.key, submission.digest)
     limits.check_size(len(submission.recipients), limits.MAX_RECIPIENTS, "a list of recipients")
     for recipient in submission.recipients:

@@ -9,33 +9,27 @@ from pathlib import Path
 from typing import Any
 
 from serving.errors import BrokerUnavailable, ProtocolError, Refused
-from serving.queue import memory, wire
+from serving.queue import memory
 from serving.queue.connection import Connection
 from serving.queue.limits import check_size
 from serving.queue.own_pool import OwnPool
-from serving.queue.wire import Interface, Message
+from serving.queue.table import PROTOCOL, Handler, Table
 
 _MAX_BODY = 1 << 30
-_PROTOCOL = wire.load_clarion()
-_REASONS = {number: name for name, number in _PROTOCOL["clarion_manager_v1"].enums["reason"].items()}
+_REASONS = {number: name for name, number in PROTOCOL["clarion_manager_v1"].enums["reason"].items()}
 _DISPLAY, _REGISTRY, _MANAGER, _PRODUCER, _DIRECTORY, _FIRST_FREE = 1, 2, 3, 4, 5, 6
 _POOL = 16 << 20  # octets; memory is taken as bodies first use it
 _SENT = "pool of what is sent"
-
-Handler = Callable[[str, list[Any]], None]
 
 
 class Link:
     """Binds the manager, a producer and a directory; consumers are added. When it ends, every waiter learns it."""
 
     def __init__(self, sock: socket.socket) -> None:
-        self._objects: dict[int, tuple[Interface, Handler]] = {}
-        self._names: dict[str, int] = {}
-        self._requests: dict[tuple[str, str], tuple[int, Message]] = {}
+        self._table = Table(_FIRST_FREE)
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._ids: dict[int, list[tuple[int, int]]] = {}
         self._ended: list[Callable[[BrokerUnavailable], None]] = []
-        self._next_id = _FIRST_FREE
         self._reason = "the broker went away; connect again"
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._credit = asyncio.Semaphore(0)
@@ -86,7 +80,7 @@ class Link:
         """Send a request to a named object; BrokerUnavailable when the connection is over."""
         if self.is_closed:
             raise BrokerUnavailable(self._reason)
-        object_id, message = self._requests[target, name]
+        object_id, message = self._table.request(target, name)
         self._connection.send(object_id, message, *values)
 
     def request_with_body(self, target: str, name: str, *values: Any, body: bytes) -> None:
@@ -100,7 +94,7 @@ class Link:
         if len(body) + rest <= memory.MAX_INLINE:
             self.request(target, name, *values, body)
             return
-        if (target, f"{name}_pool") in self._requests:
+        if self._table.knows(target, f"{name}_pool"):
             pool_id, pool = self._pool(_SENT)
             offset = pool.put(body)
             if offset is not None:
@@ -112,6 +106,22 @@ class Link:
         except BaseException:
             os.close(fd)
             raise
+
+    async def echo(self, serial: int, octets: bytes) -> bytes:
+        """Through the pool to the broker and back; Refused `too_large` where there is no room for twice as many."""
+        _, pool = self._pool(_SENT)
+        sent, back = pool.put(octets), pool.take(len(octets))
+        try:
+            if sent is None or back is None:
+                raise Refused("too_large", "the pool has no room for that")
+            answer = self.expect(serial)
+            self.request(_SENT, "echo", serial, sent, len(octets), back)
+            await answer
+            return pool.get(back, len(octets))
+        finally:
+            for offset in (sent, back):
+                if offset is not None:
+                    pool.free(offset)
 
     async def use_credit(self) -> None:
         """Wait for room to publish one message; BrokerUnavailable when the connection ends first."""
@@ -127,8 +137,7 @@ class Link:
 
     def add_consumer(self, name: str, stage: str, visibility: float, handler: Handler) -> None:
         """Make a consumer; its events go to the handler."""
-        object_id = self._new_id()
-        self._add(name, object_id, "clarion_consumer_v1", handler)
+        object_id = self._table.add(name, "clarion_consumer_v1", handler)
         self.request("manager", "create_consumer", object_id, stage, int(visibility * 1000))
         self.request(name, "use_pool", self._pool(_pool_of(name))[0])
 
@@ -136,10 +145,10 @@ class Link:
         """Destroy a consumer; what the broker sends until it knows is ignored."""
         if not self.is_closed:
             self.request(name, "destroy")
-        self._drop(name)
+        self._table.drop(name)
         if not self.is_closed:
             self.request(_pool_of(name), "destroy")
-        self._drop(_pool_of(name))
+        self._table.drop(_pool_of(name))
         self._pools.pop(_pool_of(name)).close()
 
     def when_ended(self, callback: Callable[[BrokerUnavailable], None]) -> None:
@@ -151,50 +160,27 @@ class Link:
         self._ended.remove(callback)
 
     def _bind(self) -> None:
-        manager = _PROTOCOL["clarion_manager_v1"]
-        self._add("display", _DISPLAY, "wl_display", self._on_display)
-        self._add("registry", _REGISTRY, "wl_registry", self._ignore)
-        self._add("manager", _MANAGER, manager.name, self._on_manager)
-        self._add("producer", _PRODUCER, "clarion_producer_v1", self._on_producer)
-        self._add("directory", _DIRECTORY, "clarion_directory_v1", self._on_directory)
+        manager = PROTOCOL["clarion_manager_v1"]
+        self._table.add("display", "wl_display", self._on_display, _DISPLAY)
+        self._table.add("registry", "wl_registry", self._ignore, _REGISTRY)
+        self._table.add("manager", manager.name, self._on_manager, _MANAGER)
+        self._table.add("producer", "clarion_producer_v1", self._on_producer, _PRODUCER)
+        self._table.add("directory", "clarion_directory_v1", self._on_directory, _DIRECTORY)
         self.request("display", "get_registry", _REGISTRY)
         self.request("registry", "bind", 1, manager.name, manager.version, _MANAGER)
         self.request("manager", "create_producer", _PRODUCER)
         self.request("manager", "create_directory", _DIRECTORY)
 
-    def _new_id(self) -> int:
-        self._next_id += 1
-        return self._next_id - 1
-
     def _pool(self, name: str) -> tuple[int, OwnPool]:
         """The pool of that name and its id, made when it is first asked for."""
         if name not in self._pools:
             self._pools[name] = pool = OwnPool(_POOL)
-            self._add(name, self._new_id(), "clarion_pool_v1", pool.on_event)
-            self.request("manager", "create_pool", self._names[name], os.dup(pool.fd), pool.size)
-        return self._names[name], self._pools[name]
-
-    def _drop(self, name: str) -> None:
-        """Forget an object that was destroyed; its id stays until the broker has said that it is free."""
-        object_id = self._names.pop(name)
-        interface = self._objects[object_id][0]
-        self._objects[object_id] = (interface, self._ignore)
-        for message in interface.requests:
-            del self._requests[name, message.name]
-
-    def _add(self, name: str, object_id: int, interface_name: str, handler: Handler) -> None:
-        interface = _PROTOCOL[interface_name]
-        self._objects[object_id] = (interface, handler)
-        self._names[name] = object_id
-        for message in interface.requests:
-            self._requests[name, message.name] = (object_id, message)
+            id_ = self._table.add(name, "clarion_pool_v1", lambda event, values: self._on_pool(pool, event, values))
+            self.request("manager", "create_pool", id_, os.dup(pool.fd), pool.size)
+        return self._table.id_of(name), self._pools[name]
 
     def _incoming(self, object_id: int, opcode: int, payload: memoryview, fds: "deque[int]") -> None:
-        found = self._objects.get(object_id)
-        if found is None or opcode >= len(found[0].events):
-            raise ProtocolError("the broker sent an event that is none")
-        interface, handler = found
-        message = interface.events[opcode]
+        message, handler = self._table.event(object_id, opcode)
         values = message.decode(payload, fds)
         if message.name.endswith("_fd"):
             *head, fd, size = values
@@ -207,7 +193,7 @@ class Link:
 
     def _copied(self, object_id: int, offset: int, size: int) -> bytes:
         """The body that lies in a consumer's pool, its region released; nothing for a consumer that was removed."""
-        name = next((name for name, id_ in self._names.items() if id_ == object_id), None)
+        name = self._table.name_of(object_id)
         if name is None:
             return b""
         body = self._pools[_pool_of(name)].get(offset, size)
@@ -221,7 +207,7 @@ class Link:
         if name == "error":
             self._reason = f"the broker ended the connection: {values[2]}"
         elif name == "delete_id":
-            self._objects.pop(values[0], None)
+            self._table.freed(values[0])
 
     def _on_manager(self, name: str, values: list[Any]) -> None:
         if name == "limits":
@@ -247,6 +233,12 @@ class Link:
             self._settle(*values)
         elif name == "refused":
             self._settle(values[0], refusal(values[1], values[2]))
+
+    def _on_pool(self, pool: OwnPool, name: str, values: list[Any]) -> None:
+        if name == "echoed":
+            self._settle(values[0], None)
+        else:
+            pool.on_event(name, values)
 
     def _settle(self, serial: int, answer: Any) -> None:
         future = self._answers.pop(serial, None)

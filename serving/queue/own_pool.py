@@ -24,9 +24,17 @@ class OwnPool:
             os.close(self.fd)
             raise
 
+    def take(self, size: int) -> int | None:
+        """The offset of a free region, given out; None where there is none."""
+        return self._regions.take(size)
+
+    def free(self, offset: int) -> bool:
+        """Whether the region was given out; it is free now."""
+        return self._regions.give_back(offset)
+
     def put(self, octets: bytes) -> int | None:
         """Copy octets into a free region and return its offset; None where there is no room for them."""
-        offset = self._regions.take(len(octets))
+        offset = self.take(len(octets))
         if offset is not None:
             self._memory[offset : offset + len(octets)] = octets
         return offset
@@ -44,5 +52,5 @@ class OwnPool:
 
     def on_event(self, name: str, values: list[Any]) -> None:
         """clarion_pool_v1's events: a region is free again."""
-        if name == "taken" and not self._regions.give_back(values[0]):
+        if name == "taken" and not self.free(values[0]):
             raise ProtocolError("the broker took a region that was not sent")
