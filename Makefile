@@ -3,11 +3,11 @@
 #   PYTHON       the interpreter that makes .venv (default: python3, 3.11 or newer)
 #   TORCH_INDEX  a package index to ask for torch first, for instance one that holds CPU builds only
 #   MAIL, LIMIT  what `make demo` reads, and how many of its newest messages
-#   ARGS         further arguments for pytest in `make test` and `make interop`
+#   ARGS         further arguments for pytest in `make test` and `make interop`, or for the benchmark
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help demo serve train test interop check format lock diagram clean
+.PHONY: help demo serve train test interop bench-queue check format lock diagram clean
 export PYTHON TORCH_INDEX
 
 bin := .venv/bin
@@ -32,6 +32,10 @@ test: .venv/.stamp-dev ## Run every test that needs no system package, and the n
 interop: .venv/.stamp-dev ## Install Debian's packages and run the tests against foreign programs, none skipped
 	@sh tests/interop/install.sh
 	@exec env CI=true $(bin)/pytest tests/interop $(ARGS)
+
+bench-queue: .venv/.stamp-bench ## Measure the queue beside others; installs Debian's packages for it (QUICK=1: in a minute)
+	@sh tests/interop/install.sh experiments/benchmarks/queue/packages.txt
+	@exec $(bin)/python -m experiments.benchmarks.queue $(if $(QUICK),--quick) $(ARGS)
 
 check: .venv/.stamp-dev ## Check format, lint, types and the import rules
 	@$(bin)/ruff format --check .

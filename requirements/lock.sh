@@ -25,4 +25,5 @@ any_build_of_torch() {
 hand_over_settings
 compile serving --extra serving
 compile training --extra serving --extra training -c requirements/serving.txt
+compile bench --extra serving --extra postgresql --extra training --extra bench -c requirements/training.txt
 compile dev --extra serving --extra postgresql --extra training --extra dev -c requirements/training.txt

@@ -10,12 +10,15 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 
 
-def provenance() -> dict[str, object]:
-    """The commit (`-dirty` where files were changed, "unknown" outside a checkout), the command, and the load."""
-    module = Path(sys.argv[0]).stem
+def provenance(module: str = "") -> dict[str, object]:
+    """The commit (`-dirty` where files were changed, "unknown" outside a checkout), the command, and the load.
+
+    `module` is what `python -m` was given; without it, the one of this package that was started.
+    """
+    module = module or f"training.{Path(sys.argv[0]).stem}"
     return {
         "commit": _commit(),
-        "command": shlex.join(["python", "-m", f"training.{module}", *sys.argv[1:]]),
+        "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
         "load": [round(load, 2) for load in os.getloadavg()],
         "processors": os.cpu_count(),
     }

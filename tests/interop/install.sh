@@ -1,9 +1,9 @@
 #!/bin/sh
-# Install the Debian packages of packages.txt that are missing, and nothing when none is.
+# Install the Debian packages of a list, packages.txt beside this if none is named, that are missing.
 set -eu
 
 missing=
-for package in $(cat "$(dirname "$0")/packages.txt"); do
+for package in $(cat "${1:-$(dirname "$0")/packages.txt}"); do
     dpkg-query -W -f '${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || missing="$missing $package"
 done
 [ -n "$missing" ] || exit 0
