@@ -167,12 +167,11 @@ def _procrastinate(url: str) -> tuple[Any, Any]:
 
     app = library.App(connector=library.PsycopgConnector(conninfo=url))
 
-    @app.task(name="hop")
     async def hop(stage: int, body: str) -> None:
         if stage < STAGES:
-            await hop.configure(queue=f"s{stage}").defer_async(stage=stage + 1, body=body)
+            await app.configure_task("hop", queue=f"s{stage}").defer_async(stage=stage + 1, body=body)
 
-    return app, hop
+    return app, app.task(name="hop")(hop)
 
 
 def procrastinate(stack: ExitStack, folder: Path) -> Queue:
