@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from experiments.benchmarks.queue import durable, transport
+from experiments.benchmarks.queue import durable, steady, transport
 from experiments.benchmarks.queue.measuring import Measured, table
 from experiments.benchmarks.queue.peers import NOT_DURABLE, PEERS
 from training.provenance import provenance
@@ -27,14 +27,16 @@ def main() -> None:
     """Runs what is asked for, prints the tables, writes the report."""
     arguments = _arguments()
     with TemporaryDirectory(prefix="clarion-bench-") as name:
-        report = run(Path(name), quick=arguments.quick)
+        report = run(Path(name), quick=arguments.quick, messages=arguments.messages)
     arguments.report.parent.mkdir(parents=True, exist_ok=True)
     arguments.report.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(f"\nratio to the best durable peer, five stages: {report['ratio_to_best_durable_peer']:.2f}")
+    print("urgent, p99: {p99_ms:.0f} ms while {normal_waiting_at_last:,} and more wait".format(**report["urgent"]))
+    print("memory: {growth_mib:+.1f} MiB over {messages:,} messages".format(**report["memory"]))
     print(f"{arguments.report} has the repeats")
 
 
-def run(folder: Path, *, quick: bool) -> dict[str, Any]:
+def run(folder: Path, *, quick: bool, messages: int) -> dict[str, Any]:
     """Everything, and the report of it."""
     repeats, seconds = (2, 0.15) if quick else (7, 0.7)
     about = provenance("experiments.benchmarks.queue")
@@ -44,6 +46,8 @@ def run(folder: Path, *, quick: bool) -> dict[str, Any]:
     share = 0.2 if quick else 1.0
     counts = {name: max(int(count * share), 50) for name, count in COUNTS.items()}
     stages = durable.five_stages(_sub(folder, "stages"), 2 if quick else 5, counts)
+    urgent = steady.urgent(_sub(folder, "urgent"), 2_000 if quick else 100_000, 50 if quick else 500)
+    memory = steady.memory(_sub(folder, "memory"), messages or (1_000 if quick else 50_000))
     for title, rows, unit, form in (
         ("round trip", trips["round trip"], "µs", ",.0f"),
         ("pipelined", trips["pipelined"], "trips/s", ",.0f"),
@@ -60,6 +64,8 @@ def run(folder: Path, *, quick: bool) -> dict[str, Any]:
         "floor_rows_per_s": _plain({"floor": floor})["floor"],
         "accepted_per_s": _plain(accepted),
         "five_stages_per_s": {name: each.report() for name, each in stages.items()},
+        "urgent": urgent,
+        "memory": memory,
         **ratios(stages, accepted, floor),
     }
 
@@ -90,6 +96,7 @@ def _sub(folder: Path, name: str) -> Path:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m experiments.benchmarks.queue", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="under a minute")
+    parser.add_argument("--messages", type=int, default=0, help="for memory; 1,000,000 takes a quarter of an hour")
     parser.add_argument("--report", type=Path, default=REPORT, help="where the JSON goes (default: %(default)s)")
     return parser.parse_args()
 
