@@ -103,6 +103,7 @@ class Committer:
 
     def _try(self, verbs: list[Verb]) -> tuple[list[Any], set[str]]:
         now = self._database.begin()
+        self._identifiers.broker = self._database.number  # another one, perhaps, after the database was away
         transaction = Transaction(self._database, self._topology, self._identifiers, now)
         answers = [self._run(transaction, verb) for verb in verbs]
         if transaction.touched:

@@ -21,6 +21,7 @@ from serving.queue.store.migrating import NUMBER, TABLE, check, migrate
 CHANNEL = "clarion"
 BROKERS = 64
 
+_LISTEN_AGAIN = 1.0
 _NUMBERS, _SCHEMA = 7_261, 7_263  # advisory locks: brokers' numbers, making the schema; 7262 is the ledger's
 _NAMED = re.compile(r"(?<![:\w]):([a-z_]+)")
 _AGAIN = (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
@@ -36,6 +37,7 @@ class PostgreSQL(Database):
     def __init__(self, address: str, *, is_broker: bool) -> None:
         self._address, self._is_broker = address, is_broker
         self._number = 0
+        self._closed = threading.Event()
         self._listener: psycopg.Connection[Any] | None = None
         self._connection = self._connect()
 
@@ -92,6 +94,7 @@ class PostgreSQL(Database):
 
     def close(self) -> None:
         """See Database."""
+        self._closed.set()
         self._connection.close()
         if self._listener is not None:
             self._listener.close()
@@ -100,7 +103,7 @@ class PostgreSQL(Database):
         connection = psycopg.connect(self._address, autocommit=True, row_factory=dict_row)
         connection.execute("SET synchronous_commit = on")  # whatever the server's default is
         if self._is_broker:
-            self._number = _free_number(connection)
+            self._number = _free_number(connection, self._number)
         return connection
 
     def _begin(self, how: str) -> float:
@@ -110,21 +113,23 @@ class PostgreSQL(Database):
         return float(_value(self._connection, "SELECT extract(epoch FROM clock_timestamp())::float8 AS value"))
 
     def _listen(self, heard: Callable[[set[str]], None]) -> None:
-        with suppress(psycopg.Error):  # the server is away, or this is the end
-            self._listener = psycopg.connect(self._address, autocommit=True)
-            self._listener.execute(f"LISTEN {CHANNEL}")
-            for notice in self._listener.notifies():
-                number, _, stages = notice.payload.partition(":")
-                if number != str(self._number):
-                    heard(set(stages.split(",")))
+        while not self._closed.is_set():
+            with suppress(psycopg.Error):  # the server is away, or this is the end
+                self._listener = psycopg.connect(self._address, autocommit=True)
+                self._listener.execute(f"LISTEN {CHANNEL}")
+                for notice in self._listener.notifies():
+                    number, _, stages = notice.payload.partition(":")
+                    if number != str(self._number):
+                        heard(set(stages.split(",")))
+            self._closed.wait(_LISTEN_AGAIN)
 
     def _signed(self, stages: set[str]) -> str:
         return f"{self._number}:{','.join(sorted(stages))}"
 
 
-def _free_number(connection: "psycopg.Connection[Any]") -> int:
-    """The first that no other broker has; it is free again when this connection ends."""
-    for number in range(BROKERS):
+def _free_number(connection: "psycopg.Connection[Any]", wished: int) -> int:
+    """The wished one, or the first, that no other broker has; it is free again when this connection ends."""
+    for number in (wished, *range(BROKERS)):
         if _value(connection, "SELECT pg_try_advisory_lock(%s, %s) AS value", _NUMBERS, number):
             return number
     raise ConfigurationError(f"{BROKERS} brokers have this store open; stop one first")

@@ -16,7 +16,7 @@ class Identifiers:
     """63-bit ids that grow with time: 43 bits of milliseconds, 6 of the broker's number, 14 that start at random."""
 
     def __init__(self, broker: int = 0) -> None:
-        self._broker = broker << 14
+        self.broker = broker
         self._moment = self._count = 0
 
     def next(self, now: float) -> int:
@@ -28,7 +28,7 @@ class Identifiers:
             self._count += 1
         else:
             self._moment, self._count = self._moment + 1, 0
-        return self._moment << 20 | self._broker | self._count
+        return self._moment << 20 | self.broker << 14 | self._count
 
 
 def earliest(moment: float) -> int:
