@@ -129,7 +129,8 @@ class PostgreSQL(Database):
 
 def _free_number(connection: "psycopg.Connection[Any]", wished: int) -> int:
     """The wished one, or the first, that no other broker has; it is free again when this connection ends."""
-    for number in [wished, *range(BROKERS)]:
+    numbers: list[int] = [wished, *range(BROKERS)]
+    for number in numbers:
         if _value(connection, "SELECT pg_try_advisory_lock(%s, %s) AS value", _NUMBERS, number):
             return number
     raise ConfigurationError(f"{BROKERS} brokers have this store open; stop one first")
