@@ -105,6 +105,7 @@ class Committer:
         now = self._database.begin()
         self._identifiers.broker = self._database.number  # another one, perhaps, after the database was away
         transaction = Transaction(self._database, self._topology, self._identifiers, now)
+        self._database.execute("SAVEPOINT verb")
         answers = [self._run(transaction, verb) for verb in verbs]
         if transaction.touched:
             self._database.tell(transaction.touched)
@@ -114,11 +115,11 @@ class Committer:
     def _run(self, transaction: Transaction, verb: Verb) -> Any:
         """The verb's answer. Only a failure of the store itself is everybody's: any other is this verb's alone."""
         for left in range(_AGAIN, -1, -1):
-            self._database.execute("SAVEPOINT verb")
             answer, error = attempt(verb, transaction)
             if isinstance(answer, Refused):
                 self._database.execute("ROLLBACK TO verb")
-            self._database.execute("RELEASE verb")
+            else:
+                self._database.keep("verb")
             if error is None or not left or not self._database.may_succeed_now(error):
                 break
         return answer

@@ -94,6 +94,11 @@ class Database(ABC):
         """Run a statement by name."""
         return self.execute(statement(name, self.dialect), parameters)
 
+    def keep(self, savepoint: str) -> None:
+        """Make what was done since the savepoint a part of the transaction, and set it again."""
+        self.execute(f"RELEASE {savepoint}")
+        self.execute(f"SAVEPOINT {savepoint}")
+
     def commit(self) -> None:
         """End the transaction; returns when it is durable."""
         self.execute("COMMIT")

@@ -22,6 +22,7 @@ CHANNEL = "clarion"
 BROKERS = 64
 
 _LISTEN_AGAIN = 1.0
+_CLOCK = "SELECT extract(epoch FROM clock_timestamp())::float8 AS now"
 _NUMBERS, _SCHEMA = 7_261, 7_263  # advisory locks: brokers' numbers, making the schema; 7262 is the ledger's
 _NAMED = re.compile(r"(?<![:\w]):([a-z_]+)")
 _AGAIN = (psycopg.errors.UniqueViolation, psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure)
@@ -67,6 +68,10 @@ class PostgreSQL(Database):
         """See Database."""
         return self._connection.execute(_positional(sql), parameters)
 
+    def keep(self, savepoint: str) -> None:
+        """See Database; one round trip."""
+        self.execute(f"RELEASE {savepoint}; SAVEPOINT {savepoint}")
+
     def roll_back(self) -> None:
         """See Database; there is nothing to undo where the connection is gone."""
         if not self._connection.broken:
@@ -109,8 +114,10 @@ class PostgreSQL(Database):
     def _begin(self, how: str) -> float:
         if self._connection.closed:
             self._connection = self._connect()
-        self._connection.execute(how)
-        return float(_value(self._connection, "SELECT extract(epoch FROM clock_timestamp())::float8 AS value"))
+        cursor = self._connection.execute(f"{how}; {_CLOCK}".encode())  # one round trip
+        cursor.nextset()
+        row: Any = cursor.fetchone()
+        return float(row["now"])
 
     def _listen(self, heard: Callable[[set[str]], None]) -> None:
         while not self._closed.is_set():
