@@ -4,5 +4,12 @@ from alembic import context
 
 from serving.queue.store.migrating import TABLE
 
-context.configure(connection=context.config.attributes["connection"], version_table=TABLE)
-context.run_migrations()
+
+def run() -> None:
+    """Every revision that is due."""
+    context.configure(connection=context.config.attributes["connection"], version_table=TABLE)
+    context.run_migrations()
+
+
+if hasattr(context, "config"):  # Alembic runs this file; imported by anybody else it does nothing
+    run()
