@@ -39,7 +39,9 @@ Start = Callable[[ExitStack, Path], Queue]
 def worker(stack: ExitStack, name: str, address: str) -> None:
     """A worker's process, ended with the stack."""
     begin = "import sys; from experiments.benchmarks.queue import peers; peers.WORKERS[sys.argv[1]](sys.argv[2])"
-    process = subprocess.Popen([sys.executable, "-c", begin, name, address])  # tasks are found by their module's name
+    process = subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-c", begin, name, address], stdout=subprocess.DEVNULL
+    )  # tasks are found by their module's name
     stack.callback(end, process)
 
 
@@ -137,8 +139,6 @@ def jetstream_worker(url: str) -> None:
     """A durable pull consumer a stage; published on first, acknowledged then."""
 
     async def stage(context: Any, number: int) -> None:
-        import nats.errors
-
         subscription = await context.pull_subscribe(f"s{number}", durable=f"w{number}")
 
         async def hop(message: Any) -> None:
@@ -148,7 +148,7 @@ def jetstream_worker(url: str) -> None:
         while True:
             try:
                 messages = await subscription.fetch(BATCH, timeout=1)
-            except nats.errors.TimeoutError:
+            except TimeoutError:  # nothing came
                 continue
             await asyncio.gather(*map(hop, messages))
 
