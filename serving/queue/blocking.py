@@ -5,27 +5,29 @@ import itertools
 import json
 import os
 import socket
+import struct
 from collections import deque
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
-from serving.errors import BrokerUnavailable, ProtocolError, Refused
-from serving.queue import memory, wire
+from serving.errors import BrokerUnavailable
+from serving.queue import memory
 from serving.queue.client import Accepted, Submission, check
+from serving.queue.frames import Frames
 from serving.queue.link import refusal
 from serving.queue.own_pool import OwnPool
 from serving.queue.resource import join
+from serving.queue.table import PROTOCOL, Table, ignore
 from serving.queue.values import encode
-from serving.queue.wire import HEADER, MAX_FDS, MAX_MESSAGE
+from serving.queue.wire import MAX_FDS
 
-_PROTOCOL = wire.load_clarion()
-_NAMES = ("wl_display", "wl_registry", "clarion_manager_v1", "clarion_producer_v1", "clarion_directory_v1")
-_DISPLAY, _REGISTRY, _MANAGER, _PRODUCER, _DIRECTORY, _POOL = 1, 2, 3, 4, 5, 6
-_KINDS = dict(zip(range(1, 7), (*(_PROTOCOL[name] for name in _NAMES), _PROTOCOL["clarion_pool_v1"]), strict=True))
 _POOL_SIZE, _MAX_BODY = 16 << 20, 1 << 30
+_CHUNK = 1 << 16
 _ANCILLARY = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+_TIME = struct.Struct("@ll")  # struct timeval, socket(7)
 
-Event = tuple[int, str, list[Any]]
+Event = tuple[str, str, list[Any]]
 
 
 class BlockingClient:
@@ -33,10 +35,11 @@ class BlockingClient:
 
     def __init__(self, path: Path, *, timeout: float = 10.0) -> None:
         self._serials = itertools.count(1)
-        self._unread, self._fds, self._events = b"", deque[int](), deque[Event]()
+        self._frames, self._fds, self._events = Frames(), deque[int](), deque[Event]()
+        self._table = Table(1)
         self._pool = OwnPool(_POOL_SIZE)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
-        self._socket.settimeout(timeout)
+        self._limit(timeout)
         try:
             self._socket.connect(str(path))
             self._max_body = self._bind()
@@ -64,14 +67,10 @@ class BlockingClient:
         """See `Client.accept`; returns after the commit."""
         facts = encode(dict(submission.facts))
         check(submission, facts, self._max_body)
-        serial = self._serial()
-        for recipient in submission.recipients:
-            self._send(_PRODUCER, "recipient", recipient.lookup, recipient.address)
-        head = (serial, 0 if submission.urgent else 1, submission.principal, submission.key, submission.digest, facts)
-        self._send_body(_PRODUCER, "accept", *head, body=submission.body)
+        serial = self._publish(submission, facts)
         ids: list[int] = []
         while True:
-            name, values = self._answer(_PRODUCER, serial)
+            name, values = self._answer("producer", serial)
             if name == "notification":
                 ids.append(join(values[1], values[2]))
             elif name == "rejected":
@@ -82,8 +81,8 @@ class BlockingClient:
     def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """See `Client.query`."""
         serial = self._serial()
-        self._send_body(_DIRECTORY, "ask", serial, name, body=encode(parameters))
-        answered, values = self._answer(_DIRECTORY, serial)
+        self._send_body("directory", "ask", serial, name, body=encode(parameters))
+        answered, values = self._answer("directory", serial)
         if answered == "refused":
             raise refusal(values[1], values[2])
         octets = memory.receive(values[1], values[2], _MAX_BODY) if answered == "answer_fd" else values[1]
@@ -97,107 +96,127 @@ class BlockingClient:
 
     def echo(self, octets: bytes) -> bytes:
         """See `Client.echo`."""
-        sent, back, serial = self._pool.put(octets), self._pool.take(len(octets)), self._serial()
-        try:
-            if sent is None or back is None:
-                raise Refused("too_large", "the pool has no room for that")
-            self._send(_POOL, "echo", serial, sent, len(octets), back)
-            self._answer(_POOL, serial)
-            return self._pool.get(back, len(octets))
-        finally:
-            for offset in (sent, back):
-                if offset is not None:
-                    self._pool.free(offset)
+        serial = self._serial()
+        sent, back = self._pool.begin_echo(serial, octets)
+        self._send("pool", "echo", serial, sent, len(octets), back)
+        _, (_, echoed) = self._answer("pool", serial)
+        whole: bytes = echoed
+        return whole
+
+    def _limit(self, timeout: float) -> None:
+        """Let the kernel end what takes longer: a poll before every call would cost as much as the call."""
+        seconds, rest = divmod(timeout, 1)
+        for option in (socket.SO_RCVTIMEO, socket.SO_SNDTIMEO):
+            self._socket.setsockopt(socket.SOL_SOCKET, option, _TIME.pack(int(seconds), int(rest * 1e6)))
 
     def _bind(self) -> int:
         """Up to the manager's `done`; the largest body that the broker takes."""
-        manager = _PROTOCOL["clarion_manager_v1"]
-        self._send(_DISPLAY, "get_registry", _REGISTRY)
-        self._send(_REGISTRY, "bind", 1, manager.name, manager.version, _MANAGER)
-        self._send(_MANAGER, "create_producer", _PRODUCER)
-        self._send(_MANAGER, "create_directory", _DIRECTORY)
-        self._send(_MANAGER, "create_pool", _POOL, os.dup(self._pool.fd), self._pool.size)
+        manager = PROTOCOL["clarion_manager_v1"]
+        self._add("display", "wl_display")
+        self._send("display", "get_registry", self._table.add("registry", "wl_registry", ignore))
+        self._send("registry", "bind", 1, manager.name, manager.version, self._add("manager", manager.name))
+        self._send("manager", "create_producer", self._add("producer", "clarion_producer_v1"))
+        self._send("manager", "create_directory", self._add("directory", "clarion_directory_v1"))
+        pool = self._table.add("pool", "clarion_pool_v1", self._on_pool)
+        self._send("manager", "create_pool", pool, os.dup(self._pool.fd), self._pool.size)
         max_body = 0
         while True:
-            object_id, name, values = self._next()
-            if (object_id, name) == (_MANAGER, "limits"):
-                max_body = values[1]
-            elif (object_id, name) == (_MANAGER, "done"):
-                return max_body
+            match self._next():
+                case "manager", "limits", values:
+                    max_body = values[1]
+                case "manager", "done", _:
+                    return max_body
+
+    def _add(self, name: str, interface_name: str) -> int:
+        """A new object, whose events wait to be read."""
+        return self._table.add(name, interface_name, partial(self._heard, name))
+
+    def _heard(self, target: str, name: str, values: list[Any]) -> None:
+        self._events.append((target, name, values))
+
+    def _on_pool(self, name: str, values: list[Any]) -> None:
+        """What came back is copied at once, also where nobody waits for it any more: its regions are free again."""
+        if name == "echoed":
+            self._heard("pool", name, [values[0], self._pool.echoed(values[0])])
+        else:
+            self._pool.on_event(name, values)
 
     def _serial(self) -> int:
         return next(self._serials) & 0xFFFFFFFF
 
-    def _send_body(self, target: int, name: str, *values: Any, body: bytes) -> None:
+    def _publish(self, submission: Submission, facts: bytes) -> int:
+        """Send all of it or end the connection: recipients that stay behind would get somebody else's mail."""
+        serial = self._serial()
+        origin = (submission.principal, submission.key, submission.digest)
+        try:
+            for recipient in submission.recipients:
+                self._send("producer", "recipient", recipient.lookup, recipient.address)
+            priority = 0 if submission.urgent else 1
+            self._send_body("producer", "accept", serial, priority, *origin, facts, body=submission.body)
+        except BaseException:
+            self._socket.close()
+            raise
+        return serial
+
+    def _send_body(self, target: str, name: str, *values: Any, body: bytes) -> None:
         """Inline, through the pool where the request has such a form and there is room, or by memfd."""
         rest = sum(len(value) * 3 + 8 for value in values if isinstance(value, bytes | str))
         if len(body) + rest <= memory.MAX_INLINE:
             self._send(target, name, *values, body)
             return
-        pooled = any(message.name == f"{name}_pool" for message in _KINDS[target].requests)
-        offset = self._pool.put(body) if pooled else None
+        offset = self._pool.put(body) if self._table.knows(target, f"{name}_pool") else None
         if offset is None:
             self._send(target, f"{name}_fd", *values, memory.share(body), len(body))
         else:
-            self._send(target, f"{name}_pool", *values, _POOL, offset, len(body))
+            self._send(target, f"{name}_pool", *values, self._table.id_of("pool"), offset, len(body))
 
-    def _send(self, target: int, name: str, *values: Any) -> None:
-        octets, fds = _KINDS[target].request(name).encode(target, values)
+    def _send(self, target: str, name: str, *values: Any) -> None:
+        object_id, message = self._table.request(target, name)
+        octets, fds = message.encode(object_id, values)
         try:
-            sent = socket.send_fds(self._socket, [octets], fds)
+            sent = socket.send_fds(self._socket, [octets], fds) if fds else self._socket.send(octets)
             if sent < len(octets):
                 self._socket.sendall(octets[sent:])
         except OSError as error:
-            raise BrokerUnavailable("the broker went away; connect again") from error
+            raise self._lost("the broker went away; connect again") from error
         finally:
             for fd in fds:
                 os.close(fd)
 
-    def _answer(self, target: int, serial: int) -> tuple[str, list[Any]]:
-        """The next event of that object that names the serial."""
+    def _answer(self, target: str, serial: int) -> tuple[str, list[Any]]:
+        """The next event of that object that names the serial; answers that nobody waits for any more are passed by."""
         while True:
-            object_id, name, values = self._next()
-            if object_id == target and name != "credit" and values[0] == serial:
+            heard, name, values = self._next()
+            if heard == target and name != "credit" and values[0] == serial:
                 return name, values
+            if name.endswith("_fd"):
+                os.close(values[1])
 
     def _next(self) -> Event:
-        """The next event, but for those that are dealt with here."""
-        while True:
-            while not self._events:
-                self._read()
-            object_id, name, values = self._events.popleft()
-            if (object_id, name) == (_DISPLAY, "error"):
-                raise BrokerUnavailable(f"the broker ended the connection: {values[2]}")
-            if (object_id, name) == (_POOL, "taken"):
-                self._pool.on_event(name, values)
-            else:
-                return object_id, name, values
+        while not self._events:
+            self._read()
+        event = self._events.popleft()
+        if event[:2] == ("display", "error"):
+            raise self._lost(f"the broker ended the connection: {event[2][2]}")
+        return event
 
     def _read(self) -> None:
         try:
-            octets, ancillary, _, _ = self._socket.recvmsg(1 << 16, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
-        except OSError as error:
+            octets, ancillary, _, _ = self._socket.recvmsg(_CHUNK, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+        except BlockingIOError as error:
             raise BrokerUnavailable("the broker does not answer; try again later") from error
+        except OSError as error:
+            raise self._lost("the broker went away; connect again") from error
         for level, kind, value in ancillary:
             if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
                 self._fds.extend(array.array("i", value))
         if not octets:
-            raise BrokerUnavailable("the broker went away; connect again")
-        self._unread += octets
-        self._parse()
+            raise self._lost("the broker went away; connect again")
+        for object_id, opcode, payload in self._frames.whole(octets):
+            message, handler = self._table.event(object_id, opcode)
+            handler(message.name, message.decode(payload, self._fds))
 
-    def _parse(self) -> None:
-        position = 0
-        with memoryview(self._unread) as view:
-            while len(view) - position >= HEADER.size:
-                object_id, word = HEADER.unpack_from(view, position)
-                size = word >> 16
-                if size < HEADER.size or size > MAX_MESSAGE:
-                    raise ProtocolError(f"a message of {size} octets")
-                if len(view) - position < size:
-                    break
-                message = _KINDS[object_id].events[word & 0xFFFF]
-                payload = view[position + HEADER.size : position + size]
-                self._events.append((object_id, message.name, message.decode(payload, self._fds)))
-                position += size
-        self._unread = self._unread[position:]
+    def _lost(self, reason: str) -> BrokerUnavailable:
+        """The connection is over: what was half sent or half read makes the rest of it meaningless."""
+        self._socket.close()
+        return BrokerUnavailable(reason)

@@ -170,7 +170,7 @@ class Broker:
         self.dispatcher.wake_all()
 
     def _forget(self) -> None:
-        """What is older than the time of retention, some at a time, until nothing is left for now."""
+        """What is older than the time of retention, some at a time; again at once while there is more."""
         if self._loop.time() < self._forget_at:
             return
         self._forget_at = self._loop.time() + RETENTION_TICK

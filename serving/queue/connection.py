@@ -11,7 +11,8 @@ from contextlib import suppress
 from typing import Any
 
 from serving.errors import ProtocolError
-from serving.queue.wire import HEADER, MAX_FDS, MAX_MESSAGE, Message
+from serving.queue.frames import Frames
+from serving.queue.wire import MAX_FDS, Message
 
 _CHUNK = 1 << 16
 _ANCILLARY = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
@@ -46,7 +47,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._incoming, self._closed, self._failed, self._drained = incoming, closed, failed, drained
         self._max_unsent, self._max_unsent_fds = max_unsent, max_unsent_fds
-        self._unread = bytearray()
+        self._frames = Frames()
         self._fds_in: deque[int] = deque()
         self._unsent: deque[tuple[bytearray, list[int]]] = deque()
         self._unsent_octets = self._unsent_fds = 0
@@ -166,12 +167,11 @@ class Connection:
         if not octets or flags & socket.MSG_CTRUNC:
             self.close()
             return
-        self._unread += octets
-        self._dispatch()
+        self._dispatch(octets)
 
-    def _dispatch(self) -> None:
+    def _dispatch(self, octets: bytes) -> None:
         try:
-            self._parse()
+            self._parse(octets)
         except ProtocolError as error:
             if not self._over:
                 self._failed(error)
@@ -180,20 +180,11 @@ class Connection:
             if not self._over:
                 self._failed(ProtocolError("a message could not be handled"))
 
-    def _parse(self) -> None:
-        position, end = 0, len(self._unread)
-        with memoryview(bytes(self._unread)) as view:
-            while end - position >= HEADER.size and not self._over:
-                object_id, word = HEADER.unpack_from(view, position)
-                size = word >> 16
-                if size < HEADER.size or size % 4 or size > MAX_MESSAGE:
-                    raise ProtocolError(f"a message of {size} octets")
-                if end - position < size:
-                    break
-                payload = view[position + HEADER.size : position + size]
-                position += size
-                self._incoming(object_id, word & 0xFFFF, payload, self._fds_in)
-        del self._unread[:position]
+    def _parse(self, octets: bytes) -> None:
+        for object_id, opcode, payload in self._frames.whole(octets):
+            self._incoming(object_id, opcode, payload, self._fds_in)
+            if self._over:
+                return
         if len(self._fds_in) > 2 * MAX_FDS:
             raise ProtocolError("more descriptors than messages that take them")
 

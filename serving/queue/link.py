@@ -13,7 +13,7 @@ from serving.queue import memory
 from serving.queue.connection import Connection
 from serving.queue.limits import check_size
 from serving.queue.own_pool import OwnPool
-from serving.queue.table import PROTOCOL, Handler, Table
+from serving.queue.table import PROTOCOL, Handler, Table, ignore
 
 _MAX_BODY = 1 << 30
 _REASONS = {number: name for name, number in PROTOCOL["clarion_manager_v1"].enums["reason"].items()}
@@ -110,18 +110,11 @@ class Link:
     async def echo(self, serial: int, octets: bytes) -> bytes:
         """Through the pool to the broker and back; Refused `too_large` where there is no room for twice as many."""
         _, pool = self._pool(_SENT)
-        sent, back = pool.put(octets), pool.take(len(octets))
-        try:
-            if sent is None or back is None:
-                raise Refused("too_large", "the pool has no room for that")
-            answer = self.expect(serial)
-            self.request(_SENT, "echo", serial, sent, len(octets), back)
-            await answer
-            return pool.get(back, len(octets))
-        finally:
-            for offset in (sent, back):
-                if offset is not None:
-                    pool.free(offset)
+        sent, back = pool.begin_echo(serial, octets)
+        answer = self.expect(serial)
+        self.request(_SENT, "echo", serial, sent, len(octets), back)
+        echoed: bytes = await answer
+        return echoed
 
     async def use_credit(self) -> None:
         """Wait for room to publish one message; BrokerUnavailable when the connection ends first."""
@@ -162,7 +155,7 @@ class Link:
     def _bind(self) -> None:
         manager = PROTOCOL["clarion_manager_v1"]
         self._table.add("display", "wl_display", self._on_display, _DISPLAY)
-        self._table.add("registry", "wl_registry", self._ignore, _REGISTRY)
+        self._table.add("registry", "wl_registry", ignore, _REGISTRY)
         self._table.add("manager", manager.name, self._on_manager, _MANAGER)
         self._table.add("producer", "clarion_producer_v1", self._on_producer, _PRODUCER)
         self._table.add("directory", "clarion_directory_v1", self._on_directory, _DIRECTORY)
@@ -173,6 +166,8 @@ class Link:
 
     def _pool(self, name: str) -> tuple[int, OwnPool]:
         """The pool of that name and its id, made when it is first asked for."""
+        if self.is_closed:
+            raise BrokerUnavailable(self._reason)
         if name not in self._pools:
             self._pools[name] = pool = OwnPool(_POOL)
             id_ = self._table.add(name, "clarion_pool_v1", lambda event, values: self._on_pool(pool, event, values))
@@ -199,9 +194,6 @@ class Link:
         body = self._pools[_pool_of(name)].get(offset, size)
         self.request(name, "release", offset)
         return body
-
-    def _ignore(self, name: str, values: list[Any]) -> None:
-        """Events that carry nothing for this client."""
 
     def _on_display(self, name: str, values: list[Any]) -> None:
         if name == "error":
@@ -236,7 +228,7 @@ class Link:
 
     def _on_pool(self, pool: OwnPool, name: str, values: list[Any]) -> None:
         if name == "echoed":
-            self._settle(values[0], None)
+            self._settle(values[0], pool.echoed(values[0]))
         else:
             pool.on_event(name, values)
 

@@ -4,7 +4,7 @@ import mmap
 import os
 from typing import Any
 
-from serving.errors import ProtocolError
+from serving.errors import ProtocolError, Refused
 from serving.queue import memory
 from serving.queue.regions import Regions
 
@@ -15,6 +15,7 @@ class OwnPool:
     def __init__(self, size: int) -> None:
         self.size = size
         self._regions = Regions(size)
+        self._echoes: dict[int, tuple[int, int, int]] = {}
         self.fd = os.memfd_create("clarion-pool", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         try:
             os.ftruncate(self.fd, size)
@@ -44,6 +45,27 @@ class OwnPool:
         if offset + size > self.size:
             raise ProtocolError("the broker names a region that does not lie in the pool")
         return self._memory[offset : offset + size]
+
+    def begin_echo(self, serial: int, octets: bytes) -> tuple[int, int]:
+        """Where the octets lie and where they are to come back: both are given out until the answer comes, whoever
+        stopped waiting for it. Refused `too_large` where there is no room for twice as many."""
+        sent, back = self.put(octets), self.take(len(octets))
+        if sent is None or back is None:
+            if sent is not None:
+                self.free(sent)
+            raise Refused("too_large", "the pool has no room for that")
+        self._echoes[serial] = sent, back, len(octets)
+        return sent, back
+
+    def echoed(self, serial: int) -> bytes:
+        """What came back. ProtocolError when nothing was sent under this serial."""
+        if serial not in self._echoes:
+            raise ProtocolError("the broker echoed what was not sent")
+        sent, back, size = self._echoes.pop(serial)
+        octets = self.get(back, size)
+        self.free(sent)
+        self.free(back)
+        return octets
 
     def close(self) -> None:
         """Give the memory back."""

@@ -36,7 +36,7 @@ class Table:
         """An object that was destroyed: its events are ignored until the broker has said that its id is free."""
         object_id = self._names.pop(name)
         interface = self._objects[object_id][0]
-        self._objects[object_id] = (interface, _ignore)
+        self._objects[object_id] = (interface, ignore)
         for message in interface.requests:
             del self._requests[name, message.name]
 
@@ -68,5 +68,5 @@ class Table:
         return found[0].events[opcode], found[1]
 
 
-def _ignore(name: str, values: list[Any]) -> None:
+def ignore(name: str, values: list[Any]) -> None:
     """Events that carry nothing for this client."""

@@ -44,14 +44,21 @@ class Message:
     objects: tuple[tuple[int, str], ...] = field(init=False, repr=False, compare=False)
     """Which arguments are objects, and of which interface."""
     _segments: tuple[tuple[str, struct.Struct | None, bool], ...] = field(init=False, repr=False, compare=False)
+    _whole: struct.Struct | None = field(init=False, repr=False, compare=False)
+    """Header and arguments in one, where all of them have a fixed size."""
 
     def __post_init__(self) -> None:
         typed = ((at, argument) for at, argument in enumerate(self.arguments) if argument.type == "object")
         object.__setattr__(self, "objects", tuple((at, argument.interface or "") for at, argument in typed))
         object.__setattr__(self, "_segments", _segments(self.arguments))
+        fixed = all(argument.type in _FIXED for argument in self.arguments)
+        codes = "".join(_FIXED[argument.type] for argument in self.arguments) if fixed else ""
+        object.__setattr__(self, "_whole", struct.Struct(HEADER.format + codes) if fixed else None)
 
     def encode(self, object_id: int, values: Iterable[Any]) -> tuple[bytes, list[int]]:
         """Octets and file descriptors of this message; ProtocolError when it would exceed 4096 octets."""
+        if self._whole is not None:
+            return self._whole.pack(object_id, self._whole.size << 16 | self.opcode, *values), []
         parts, fds, rest = [b""], [], iter(values)
         for kind, packer, _ in self._segments:
             if packer is not None:
@@ -68,6 +75,8 @@ class Message:
 
     def decode(self, payload: memoryview, fds: deque[int]) -> list[Any]:
         """The values in `payload` (without header); descriptors are taken from `fds`. ProtocolError if malformed."""
+        if self._whole is not None and len(payload) == self._whole.size - HEADER.size:
+            return [value for _, packer, _ in self._segments if packer for value in packer.unpack(payload)]
         taken: list[int] = []
         try:
             values, end = self._values(payload, fds, taken)

@@ -1,7 +1,10 @@
 """The client without asyncio: the same broker, the same answers."""
 
+import asyncio
 import os
+import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from serving.errors import BrokerUnavailable, Refused
 from serving.queue import memory
 from serving.queue.blocking import BlockingClient
 from serving.queue.client import Client
+from serving.queue.limits import MAX_RECIPIENTS
 from tests.conftest import BrokerProcess
 from tests.integration.peers import submission
 
@@ -76,6 +80,51 @@ def test_a_broker_that_goes_away_is_said(broker: BrokerProcess, blocking: Blocki
         blocking.query("depths")
     with pytest.raises(BrokerUnavailable, match="no broker answers"):
         BlockingClient(Path("/nowhere"))
+
+
+@contextmanager
+def asleep(broker: BrokerProcess) -> Iterator[None]:
+    """The broker is there and does nothing."""
+    assert broker.process is not None
+    broker.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        broker.process.send_signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("which", ["blocking", "asyncio"])
+async def test_an_echo_that_nobody_waits_for_spoils_no_body(broker: BrokerProcess, client: Client, which: str) -> None:
+    """What comes back late must not be written where a message lies by then."""
+    octets, body = bytes(1 << 20), os.urandom(3 << 20)
+    with BlockingClient(broker.socket, timeout=0.2) as hasty:
+        with asleep(broker):
+            if which == "blocking":
+                for late in (lambda: hasty.echo(octets), lambda: hasty.accept(submission(body=body))):
+                    with pytest.raises(BrokerUnavailable, match="does not answer"):
+                        late()
+            else:
+                echoing = asyncio.create_task(client.echo(octets))
+                await asyncio.sleep(0.05)
+                echoing.cancel()
+                accepting = asyncio.create_task(client.accept(submission(body=body)))
+                await asyncio.sleep(0.05)
+        if which == "asyncio":
+            await accepting
+        async for lease in client.consume("authentication", credit=1):
+            assert lease.body == body
+            break
+
+
+async def test_a_message_that_was_half_sent_leaves_nothing_behind(broker: BrokerProcess, client: Client) -> None:
+    """Its recipients would get the next message."""
+    with BlockingClient(broker.socket, timeout=0.2) as hasty:
+        with asleep(broker), pytest.raises(BrokerUnavailable, match="went away"):
+            hasty.accept(submission(recipients=MAX_RECIPIENTS))
+        with pytest.raises(BrokerUnavailable):
+            hasty.accept(submission(recipients=1))
+
+    assert await client.query("depths") == []
 
 
 def test_it_leaves_no_descriptor(broker: BrokerProcess, blocking: BlockingClient) -> None:

@@ -24,13 +24,13 @@ from pathlib import Path
 from serving.pipeline import Authenticated, Discarded, NotUrgent, Prediction, Stage
 from serving.queue.client import Client
 from serving.stage import serve
-async def authenticate(work): return Authenticated("api_key")
-async def classify(work): return NotUrgent(Prediction("not_urgent", 0.0, 0.01, True, "v"), None)
+async def authentication(work): return Authenticated("api_key")
+async def classification(work): return NotUrgent(Prediction("not_urgent", 0.0, 0.01, True, "v"), None)
 async def triage(work): return Discarded("torture", 0.0, 0.01, 0.01)
 async def main():
     client = await Client.connect(Path(sys.argv[1]))
-    stages = {Stage.AUTHENTICATION: authenticate, Stage.CLASSIFICATION: classify, Stage.TRIAGE: triage}
-    await asyncio.gather(*(serve(stage, client, handle) for stage, handle in stages.items()))
+    stages = sys.argv[2:] or ["authentication", "classification", "triage"]
+    await asyncio.gather(*(serve(Stage(stage), client, globals()[stage]) for stage in stages))
 asyncio.run(main())
 """
 

@@ -1,5 +1,6 @@
 """Each stage by itself: with all workers of one killed the others go on, and another worker is simply one more."""
 
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -11,23 +12,10 @@ import pytest
 from serving.queue.client import Client
 from tests.conftest import BrokerProcess
 from tests.integration.peers import submission
+from tests.torture.test_kill import WORKER
 
 MESSAGES = 300
-STAGES = ("authentication", "classification", "triage")
-WORKER = """
-import asyncio, sys
-from pathlib import Path
-from serving.pipeline import Authenticated, Discarded, NotUrgent, Prediction, Stage
-from serving.queue.client import Client
-from serving.stage import serve
-async def authentication(work): return Authenticated("api_key")
-async def classification(work): return NotUrgent(Prediction("not_urgent", 0.0, 0.01, True, "v"), None)
-async def triage(work): return Discarded("torture", 0.0, 0.01, 0.01)
-async def main():
-    client = await Client.connect(Path(sys.argv[1]))
-    await serve(Stage(sys.argv[2]), client, globals()[sys.argv[2]])
-asyncio.run(main())
-"""
+CREDIT = 8  # what a worker takes at once unless told otherwise
 
 Eventually = Callable[..., Awaitable[None]]
 
@@ -41,6 +29,11 @@ def working(broker: BrokerProcess, stage: str) -> Iterator["subprocess.Popen[byt
     finally:
         process.kill()
         process.wait()
+
+
+async def authenticated(client: Client, number: int) -> bool:
+    """Whether so many have passed the first stage."""
+    return (await counts(client))["classification"] == number
 
 
 async def counts(client: Client) -> Counter[str]:
@@ -88,17 +81,32 @@ async def test_the_others_go_on_without_a_stage_and_nothing_is_lost(
 
 
 @pytest.mark.slow
-async def test_a_worker_that_comes_while_mail_flows_takes_its_share(
+async def test_a_worker_that_comes_while_mail_waits_takes_what_the_first_does_not_hold(
     broker: BrokerProcess, client: Client, eventually: Eventually
 ) -> None:
-    """Scaling is starting one more: no setting, no restart, and no hop twice."""
-    ids = [(await client.accept(submission(f"key {number}"))).notification_ids[0] for number in range(MESSAGES)]
+    """Scaling is starting one more: no setting, no restart, no hop twice; and one that hangs holds only its own."""
+    held = 0
+
+    async def the_second_has_drained() -> bool:
+        nonlocal held
+        found = await counts(client)
+        held = found["authentication"]
+        return held <= CREDIT
 
     async def all_authenticated() -> bool:
         return (await counts(client)) == {"classification": MESSAGES}
 
-    with working(broker, "authentication"), working(broker, "authentication"), working(broker, "authentication"):
-        await eventually(all_authenticated, within=30)
-    kinds = [[event["kind"] for event in await client.query("events", id=str(id_))] for id_ in ids]
+    with working(broker, "authentication") as first:
+        warm = (await client.accept(submission("warm"))).notification_ids
+        await eventually(lambda: authenticated(client, 1), within=30)
+        first.send_signal(signal.SIGSTOP)
+        ids = [(await client.accept(submission(f"key {number}"))).notification_ids[0] for number in range(1, MESSAGES)]
+        with working(broker, "authentication"):
+            await eventually(the_second_has_drained, within=30)
+            waited = held
+            first.send_signal(signal.SIGCONT)
+            await eventually(all_authenticated, within=30)
+    kinds = [[event["kind"] for event in await client.query("events", id=str(id_))] for id_ in [*warm, *ids]]
 
+    assert waited > 0
     assert all(each == ["accepted", "authenticated"] for each in kinds)

@@ -89,7 +89,6 @@ def _plain(rows: Rows) -> dict[str, dict[str, object]]:
 def _sub(folder: Path, name: str) -> Path:
     made = folder / name
     made.mkdir()
-    made.chmod(0o755)
     return made
 
 

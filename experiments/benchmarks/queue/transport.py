@@ -13,7 +13,7 @@ from multiprocessing.connection import Client as Connect
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.queue import ours
+from experiments.benchmarks.queue import echo, ours
 from experiments.benchmarks.queue.measuring import Measured, interleaved
 from serving.queue.blocking import BlockingClient
 from serving.queue.client import Client
@@ -128,7 +128,7 @@ def _rate(
 def _compiled(folder: Path) -> Path:
     compiler = shutil.which("cc")
     if compiler is None:
-        raise SystemExit("the floor is a C program: install gcc, or `make bench-queue` does it")
+        raise SystemExit("the floor is a C program: install gcc; `make bench-queue` does it")
     program = folder / "floor"
     subprocess.run([compiler, "-O2", "-o", program, Path(__file__).with_name("floor.c")], check=True)
     return program
@@ -236,7 +236,7 @@ def _grpc(stack: ExitStack, folder: Path, runner: asyncio.Runner) -> AsyncTrip:
     path = _served(stack, folder, "grpc")
 
     async def start() -> Any:
-        most = [("grpc.max_receive_message_length", 8 << 20)]
+        most = [("grpc.max_receive_message_length", echo.MOST)]
         return grpc.aio.insecure_channel(f"unix:{path}", options=most)
 
     channel = runner.run(start())
@@ -279,12 +279,12 @@ def nats_server(stack: ExitStack, folder: Path, settings: str = "") -> str:
     """A nats-server on a free loopback port, with room for 1 MiB messages; its URL."""
     program = shutil.which("nats-server") or "/usr/sbin/nats-server"
     if not Path(program).exists():
-        raise SystemExit("nats-server is missing: `make bench-queue` does it")
+        raise SystemExit("nats-server is missing; `make bench-queue` installs it")
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     config = folder / f"nats-{port}.conf"
-    config.write_text(f"listen: 127.0.0.1:{port}\nmax_payload: 8MB\n{settings}", encoding="utf-8")
+    config.write_text(f"listen: 127.0.0.1:{port}\nmax_payload: {echo.MOST}\n{settings}", encoding="utf-8")
     process = subprocess.Popen([program, "-c", config], stderr=subprocess.DEVNULL)
     stack.callback(ours.end, process)
     for _ in range(100):
