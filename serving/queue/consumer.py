@@ -11,7 +11,7 @@ from serving.queue.resource import Resource, join, milliseconds, split
 from serving.queue.store import history, hops
 from serving.queue.store.hops import Claimed, LeaseName, Pending
 from serving.queue.store.ledger import Posting
-from serving.queue.store.transaction import Transaction
+from serving.queue.store.transaction import Foreseen, Transaction
 from serving.queue.values import json_object
 
 if TYPE_CHECKING:
@@ -227,7 +227,7 @@ class Consumer(Resource):
         return LeaseName(join(high, low), fence, self.owner)
 
     def _submit(self, name: LeaseName, verb: Callable[[Transaction], None], *, ends: bool) -> None:
-        self.session.submit(verb, lambda answer: self._settled(name, answer, ends))
+        self.session.submit(Foreseen(verb, lease=name), lambda answer: self._settled(name, answer, ends))
 
     def _settled(self, name: LeaseName, answer: Refused | None, ends: bool) -> None:
         if isinstance(answer, Refused):

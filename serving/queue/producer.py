@@ -8,6 +8,7 @@ from serving.queue import limits
 from serving.queue.resource import Resource, split
 from serving.queue.store import intake
 from serving.queue.store.intake import Ids, NewMessage
+from serving.queue.store.transaction import Foreseen
 from serving.queue.values import json_object
 
 CREDIT = 256
@@ -69,9 +70,10 @@ class Producer(Resource):
         except Refused as refused:
             self._answer(serial, refused)
             return
-        self.session.submit(
-            lambda transaction: intake.accept(transaction, new), lambda answer: self._answer(serial, answer)
+        accept = Foreseen(
+            lambda transaction: intake.accept(transaction, new), key=None if key is None else (principal, key)
         )
+        self.session.submit(accept, lambda answer: self._answer(serial, answer))
 
     def _check(self, priority: int, fault: Refused | None) -> None:
         if not self.session.rights.publish:

@@ -60,7 +60,9 @@ class Store:
         """Run the verb in a transaction of its own; what it raises rolls it back."""
         self.database.begin()
         try:
-            answer = verb(Transaction(self.database, topology(), self._identifiers, self.now))
+            transaction = Transaction(self.database, topology(), self._identifiers, self.now)
+            answer = verb(transaction)
+            transaction.settle()
         except BaseException:
             self.database.roll_back()
             raise

@@ -11,7 +11,7 @@ from typing import Any
 
 from serving.errors import Refused
 from serving.queue.store.database import Database
-from serving.queue.store.transaction import Identifiers, Transaction
+from serving.queue.store.transaction import Identifiers, Transaction, Unsettled
 from serving.queue.topology import Topology
 
 Verb = Callable[[Transaction], Any]
@@ -90,10 +90,15 @@ class Committer:
             self._touched(touched)
 
     def _commit(self, verbs: list[Verb]) -> tuple[list[Any], set[str]]:
-        """All verbs in one transaction; twice more, from the beginning, where another broker came between."""
+        """All verbs in one transaction; twice more, from the beginning, where another broker came between or where
+        what had waited was refused."""
+        careful = False
         for left in range(_AGAIN, -1, -1):
             try:
-                return self._try(verbs)
+                return self._try(verbs, careful=careful)
+            except Unsettled:
+                self._roll_back()
+                careful = True
             except self._database.failures as error:
                 self._roll_back()
                 if not left or not self._database.may_succeed_now(error):
@@ -101,12 +106,13 @@ class Committer:
                     break
         return [Refused("storage", "the durable store failed; try again later") for _ in verbs], set()
 
-    def _try(self, verbs: list[Verb]) -> tuple[list[Any], set[str]]:
+    def _try(self, verbs: list[Verb], *, careful: bool) -> tuple[list[Any], set[str]]:
         now = self._database.begin()
         self._identifiers.broker = self._database.number  # another one, perhaps, after the database was away
-        transaction = Transaction(self._database, self._topology, self._identifiers, now)
-        self._database.execute("SAVEPOINT verb")
+        transaction = Transaction(self._database, self._topology, self._identifiers, now, is_careful=careful)
+        transaction.foresee(verbs)
         answers = [self._run(transaction, verb) for verb in verbs]
+        transaction.settle()
         if transaction.touched:
             self._database.tell(transaction.touched)
         self._database.commit()
@@ -115,11 +121,10 @@ class Committer:
     def _run(self, transaction: Transaction, verb: Verb) -> Any:
         """The verb's answer. Only a failure of the store itself is everybody's: any other is this verb's alone."""
         for left in range(_AGAIN, -1, -1):
+            transaction.begin()
             answer, error = attempt(verb, transaction)
             if isinstance(answer, Refused):
-                self._database.execute("ROLLBACK TO verb")
-            else:
-                self._database.keep("verb")
+                transaction.undo()
             if error is None or not left or not self._database.may_succeed_now(error):
                 break
         return answer
@@ -132,14 +137,15 @@ class Committer:
 
 
 def attempt(verb: Verb, transaction: Transaction) -> tuple[Any, Exception | None]:
-    """What the verb answers, or a Refused for what it raises, and that; only failures of the store itself pass."""
+    """What the verb answers, or a Refused for what it raises, and that; only failures of the store itself pass, and
+    Unsettled, which is others'."""
     try:
         return verb(transaction), None
     except Refused as refused:
         return refused, None
     except transaction.database.value_failures as error:
         return _malformed(error), error
-    except transaction.database.failures:
+    except (Unsettled, *transaction.database.failures):
         raise
     except Exception as error:
         return _malformed(error), error

@@ -4,7 +4,7 @@ A statement lies in `sql/<name>.sql`; where a dialect needs another one, in `sql
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
@@ -93,6 +93,10 @@ class Database(ABC):
     def run(self, name: str, parameters: Parameters) -> Cursor:
         """Run a statement by name."""
         return self.execute(statement(name, self.dialect), parameters)
+
+    @abstractmethod
+    def run_many(self, name: str, rows: Sequence[Parameters]) -> None:
+        """Run a statement that answers nothing once for each, in order, in as few round trips as it takes."""
 
     def keep(self, savepoint: str) -> None:
         """Make what was done since the savepoint a part of the transaction, and set it again."""

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from serving.errors import Refused
 from serving.queue.store import history, ledger
@@ -15,8 +15,7 @@ from serving.queue.topology import Edge, Place
 URGENT, NORMAL = 0, 1
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseName:
+class LeaseName(NamedTuple):
     """A lease: the notification, its fence, and the process that holds it (`owner`, "pid:start time")."""
 
     id: int
@@ -41,7 +40,7 @@ class Pending:
 class Claimed:
     """A lease as handed out, with the body its stage works on."""
 
-    row: Mapping[str, Any]
+    row: Row
     principal: str
     body: bytes
 
@@ -60,10 +59,10 @@ def claim(
                 count=count - len(claimed),
                 owner=owner,
                 until=transaction.now + visibility,
+                what=transaction.topology.places[stage].body,
             )
             claimed += sorted(rows, key=lambda row: int(row["id"]))
-    place = transaction.topology.places[stage]
-    return [_with_body(transaction, row, place) for row in claimed]
+    return [Claimed(row, row["principal"] or "", row["body"] or b"") for row in claimed]
 
 
 def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: Pending, until: float | None) -> None:
@@ -89,7 +88,7 @@ def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: P
     if place.analyses:
         history.ripen(transaction, row["message"])
     if edge.kind == "end":
-        _end(transaction, name.id, edge.to)
+        _end(transaction, row, edge.to)
 
 
 def note(transaction: Transaction, name: LeaseName, kind: str, facts: Mapping[str, Any]) -> None:
@@ -125,7 +124,7 @@ def bury(transaction: Transaction, row: Mapping[str, Any], kind: str, cause: str
     transaction.event(row["id"], row["stage"], kind, "dead", {"cause": cause})
     if transaction.topology.places[row["stage"]].analyses:
         history.ripen(transaction, row["message"])
-    _end(transaction, row["id"], "dead")
+    _end(transaction, row, "dead")
 
 
 def extend(transaction: Transaction, name: LeaseName, visibility: float) -> None:
@@ -161,22 +160,10 @@ def release_expired(transaction: Transaction) -> list[Row]:
 
 def leased(transaction: Transaction, name: LeaseName) -> Mapping[str, Any]:
     """The row behind a lease; Refused `lease_lost` when the lease is over or somebody else's."""
-    row = transaction.one("leased", id=name.id, fence=name.fence, owner=name.owner)
+    row = transaction.leased(*name)
     if row is None:
         raise Refused("lease_lost", "the lease is over or belongs to another process")
     return dict(row)
-
-
-def _with_body(transaction: Transaction, row: Row, place: Place) -> Claimed:
-    message = transaction.one("message_body" if place.body == "message" else "message_principal", id=row["message"])
-    principal = "" if message is None else message["principal"]
-    body = b""
-    if place.body == "message" and message is not None:
-        body = message["body"]
-    elif place.body == "envelope":
-        envelope = transaction.one("envelope_body", id=row["id"])
-        body = b"" if envelope is None else envelope["body"]
-    return Claimed(dict(row), principal, body)
 
 
 def _post(transaction: Transaction, id_: int, stage: str, outcome: str, place: Place, pending: Pending) -> None:
@@ -206,7 +193,7 @@ def _move(transaction: Transaction, row: Mapping[str, Any], edge: Edge, facts: s
         edge, until = Edge("stage", edge.to, edge.urgent), None
     at_once = edge.kind == "stage" and until is None
     priority = row["priority"] if edge.urgent is None else (URGENT if edge.urgent else NORMAL)
-    transaction.run(
+    transaction.later(
         "move",
         id=row["id"],
         stage=None if edge.kind == "end" else edge.to,
@@ -220,10 +207,10 @@ def _move(transaction: Transaction, row: Mapping[str, Any], edge: Edge, facts: s
         transaction.touched.add(edge.to)
 
 
-def _end(transaction: Transaction, id_: int, state: str) -> None:
+def _end(transaction: Transaction, row: Mapping[str, Any], state: str) -> None:
     """An end takes the outgoing mail with it, and a digest's end is its parents'."""
-    transaction.run("delete_envelope", id=id_)
+    transaction.later("delete_envelope", id=row["id"])
     parents = "delivered" if state == "delivered" else "dead"
-    for child in transaction.all("children_of_digest", via=id_):
+    for child in transaction.all("children_of_digest", via=row["id"]) if row["is_digest"] else ():
         transaction.run("end_parent", id=child["id"], state=parents)
-        transaction.event(child["id"], transaction.topology.digest, parents, parents, {"via": str(id_)})
+        transaction.event(child["id"], transaction.topology.digest, parents, parents, {"via": str(row["id"])})

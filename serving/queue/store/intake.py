@@ -41,9 +41,7 @@ def accept(transaction: Transaction, new: NewMessage) -> Ids:
         return known
     ids = insert(transaction, new, transaction.topology.entry, "accepted")
     if new.key is not None:
-        transaction.run(
-            "insert_idempotency", principal=new.principal, key=new.key, digest=new.digest, message=ids.message
-        )
+        transaction.add_key(new.principal, new.key, new.digest, ids.message)
     return ids
 
 
@@ -76,7 +74,7 @@ def bundle(transaction: Transaction, recipient: bytes, address: bytes, body: byt
 def _known(transaction: Transaction, new: NewMessage) -> Ids | None:
     if new.key is None:
         return None
-    row = transaction.one("find_idempotency", principal=new.principal, key=new.key)
+    row = transaction.find_key(new.principal, new.key)
     if row is None:
         return None
     if row["digest"] != new.digest:
@@ -88,12 +86,12 @@ def _known(transaction: Transaction, new: NewMessage) -> Ids | None:
 def insert(transaction: Transaction, new: NewMessage, stage: str, kind: str) -> Ids:
     """A new message with its notifications at that stage; each history begins with an event of that kind."""
     message = transaction.new_id()
-    transaction.run("insert_message", id=message, principal=new.principal, body=new.body)
+    transaction.later("insert_message", id=message, principal=new.principal, body=new.body)
     facts = merged("{}", new.facts)
     ids = []
     for ordinal, (recipient, address) in enumerate(new.recipients):
         ids.append(transaction.new_id())
-        transaction.run(
+        transaction.later(
             "insert_notification",
             id=ids[-1],
             message=message,

@@ -6,7 +6,7 @@ another broker has locked, and whoever appends to the ledger holds its one lock 
 
 import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from typing import Any
@@ -15,7 +15,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from serving.errors import ConfigurationError
-from serving.queue.store.database import HERE, Cursor, Database
+from serving.queue.store.database import HERE, Cursor, Database, Parameters, statement
 from serving.queue.store.migrating import NUMBER, TABLE, check, migrate
 
 CHANNEL = "clarion"
@@ -67,6 +67,11 @@ class PostgreSQL(Database):
     def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Cursor:
         """See Database."""
         return self._connection.execute(_positional(sql), parameters)
+
+    def run_many(self, name: str, rows: Sequence[Parameters]) -> None:
+        """See Database; psycopg sends them in a pipeline."""
+        with self._connection.cursor() as cursor:
+            cursor.executemany(_positional(statement(name, self.dialect)), rows)
 
     def keep(self, savepoint: str) -> None:
         """See Database; one round trip."""

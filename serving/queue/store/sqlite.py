@@ -4,13 +4,13 @@ import fcntl
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from serving.errors import ConfigurationError
-from serving.queue.store.database import HERE, Cursor, Database
+from serving.queue.store.database import HERE, Cursor, Database, Parameters, statement
 from serving.queue.store.migrating import NUMBER, TABLE, check, migrate
 
 
@@ -67,6 +67,10 @@ class SQLite(Database):
     def execute(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Cursor:
         """See Database."""
         return self.connection.execute(sql, parameters or {})
+
+    def run_many(self, name: str, rows: Sequence[Parameters]) -> None:
+        """See Database."""
+        self.connection.executemany(statement(name, self.dialect), rows)
 
     def roll_back(self) -> None:
         """See Database; a failed COMMIT may have ended the transaction already."""

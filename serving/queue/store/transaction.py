@@ -2,13 +2,14 @@
 
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 from serving.errors import Refused
 from serving.queue.limits import MAX_FACTS
-from serving.queue.store.database import Cursor, Database, Row
+from serving.queue.store.database import Cursor, Database, Parameters, Row, statement
 from serving.queue.topology import Topology
 
 
@@ -36,19 +37,88 @@ def earliest(moment: float) -> int:
     return max(int(moment * 1000), 0) << 20
 
 
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """A verb that says beforehand which row decides: a lease's, by id, fence and owner, or an idempotency key's, by
+    principal and key. One statement reads those of a whole transaction."""
+
+    act: Callable[["Transaction"], Any]
+    lease: tuple[int, int, str] | None = None
+    key: tuple[str, str] | None = None
+
+    def __call__(self, transaction: "Transaction") -> Any:
+        return self.act(transaction)
+
+
+class Unsettled(Exception):
+    """A write that had waited for others was refused, and it is unknown whose it was: do it all again, carefully."""
+
+
 @dataclass(slots=True)
 class Transaction:
-    """Statements by name at one moment (`now`, seconds since the epoch). `touched` collects stages that got work."""
+    """Statements by name at one moment (`now`, seconds since the epoch). `touched` collects stages that got work.
+
+    Writes that nothing depends on yet wait (`later`) and are run together, before the next statement that is not one
+    of them: what a statement sees is the same as if none had waited. When `is_careful`, none does.
+    """
 
     database: Database
     topology: Topology
     identifiers: Identifiers
     now: float
+    is_careful: bool = False
     touched: set[str] = field(default_factory=set)
+    _waiting: list[tuple[str, Parameters]] = field(default_factory=list)
+    _leases: dict[tuple[int, int, str], Row] = field(default_factory=dict)
+    _keys: dict[tuple[str, str], Row | None] = field(default_factory=dict)
+    _begun: int = 0
+    _needs_savepoint: bool = False
+    _has_savepoint: bool = False
+
+    def foresee(self, verbs: Iterable[object]) -> None:
+        """Read what these verbs will decide by."""
+        foreseen = [] if self.is_careful else [verb for verb in verbs if isinstance(verb, Foreseen)]
+        leases = [verb.lease[0] for verb in foreseen if verb.lease]
+        keys = {verb.key for verb in foreseen if verb.key}
+        if len(leases) > 1:
+            rows = self.all("leased_among", ids=json.dumps(leases))
+            self._leases = {(row["id"], row["fence"], row["owner"]): row for row in rows}
+        if len(keys) > 1:
+            rows = self.all("find_idempotency_among", keys=json.dumps(sorted(keys)))
+            self._keys = {**dict.fromkeys(keys), **{(row["principal"], row["key"]): row for row in rows}}
+
+    def begin(self) -> None:
+        """A verb begins; what it does is part of the transaction unless `undo` is called before the next begins."""
+        self._begun, self._needs_savepoint = len(self._waiting), True
+
+    def undo(self) -> None:
+        """The verb did nothing."""
+        del self._waiting[self._begun :]
+        if not self._needs_savepoint:
+            self.database.execute("ROLLBACK TO verb")
+
+    def settle(self) -> None:
+        """Run what waits; Unsettled where a row of it is refused."""
+        try:
+            self._run_waiting()
+        except self.database.value_failures as error:
+            raise Unsettled from error
 
     def run(self, name: str, /, **parameters: Any) -> Cursor:
         """Execute a named statement; `now` is always bound."""
+        if self._needs_savepoint:
+            self._save()
+        self._run_waiting()
+        if self._leases and changes_leases(name, self.database.dialect):
+            self._leases.clear()
         return self.database.run(name, {"now": self.now, **parameters})
+
+    def later(self, name: str, /, **parameters: Any) -> None:
+        """A write of `WAITING`, to be run before anything can miss it."""
+        if self.is_careful:
+            self.run(name, **parameters)
+        else:
+            self._waiting.append((name, {"now": self.now, **parameters}))
 
     def lock(self, name: str, /, **parameters: Any) -> None:
         """Run a statement that locks, where other brokers may be about the same; SQLite has but one."""
@@ -64,15 +134,67 @@ class Transaction:
         """All rows."""
         return self.run(name, **parameters).fetchall()
 
+    def leased(self, id_: int, fence: int, owner: str) -> Row | None:
+        """The row of a lease, None when it is over or somebody else's; foreseen at most once, as it will change."""
+        row = self._leases.pop((id_, fence, owner), None)
+        return self.one("leased", id=id_, fence=fence, owner=owner) if row is None else row
+
+    def find_key(self, principal: str, key: str) -> Row | None:
+        """What was accepted under an idempotency key."""
+        if (principal, key) in self._keys:
+            return self._keys[principal, key]
+        return self.one("find_idempotency", principal=principal, key=key)
+
+    def add_key(self, principal: str, key: str, digest: bytes, message: int) -> None:
+        """From now on the key is this message's."""
+        self._keys.pop((principal, key), None)
+        self.later("insert_idempotency", principal=principal, key=key, digest=digest, message=message)
+
     def event(
         self, notification: int, stage: str | None, kind: str, next_: str | None, detail: Mapping[str, Any]
     ) -> None:
         """Append to the notification's history."""
-        self.run("insert_event", id=notification, stage=stage, kind=kind, next=next_, detail=json.dumps(detail))
+        self.later("insert_event", id=notification, stage=stage, kind=kind, next=next_, detail=json.dumps(detail))
 
     def new_id(self) -> int:
         """A fresh id."""
         return self.identifiers.next(self.now)
+
+    def _save(self) -> None:
+        """The verb's savepoint, behind what the verbs before it left; theirs is not needed any more."""
+        own, self._waiting = self._waiting[self._begun :], self._waiting[: self._begun]
+        self.settle()
+        self._waiting, self._begun = own, 0
+        if self._has_savepoint:
+            self.database.keep("verb")
+        else:
+            self.database.execute("SAVEPOINT verb")
+        self._has_savepoint, self._needs_savepoint = True, False
+
+    def _run_waiting(self) -> None:
+        """Each statement for all its rows at once."""
+        waiting, self._waiting = self._waiting, []
+        for name in WAITING if waiting else ():
+            rows = [parameters for each, parameters in waiting if each == name]
+            if rows:
+                self.database.run_many(name, rows)
+
+
+WAITING = (
+    "insert_message",
+    "insert_notification",
+    "insert_idempotency",
+    "move",
+    "delete_envelope",
+    "insert_event",
+)
+"""Writes that may wait, in an order in which none comes before what it refers to."""
+
+
+@cache
+def changes_leases(name: str, dialect: str) -> bool:
+    """Whether the statement may change a row that is leased."""
+    return statement(name, dialect).startswith("UPDATE notification") and name != "claim"
 
 
 def merged(facts: str, more: Mapping[str, Any]) -> str:

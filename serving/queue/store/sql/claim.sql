@@ -6,4 +6,7 @@ WHERE id IN (
         AND state IN ('queued', 'deferred', 'parked')
     ORDER BY available_at
     LIMIT :count)
-RETURNING id, fence, message, ordinal, attempt, priority, accepted_at, recipient, address, facts
+RETURNING id, fence, message, ordinal, attempt, priority, accepted_at, recipient, address, facts,
+    (SELECT principal FROM message WHERE message.id = notification.message) AS principal,
+    CASE WHEN :what = 'message' THEN (SELECT body FROM message WHERE message.id = notification.message)
+        WHEN :what = 'envelope' THEN (SELECT body FROM envelope WHERE envelope.notification = notification.id) END AS body

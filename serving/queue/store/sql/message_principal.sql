@@ -1,1 +1,0 @@
-SELECT principal FROM message WHERE id = :id

@@ -1,0 +1,3 @@
+SELECT principal, key, message, digest
+FROM json_array_elements(:keys::json) AS wanted
+    JOIN idempotency ON principal = wanted ->> 0 AND key = wanted ->> 1

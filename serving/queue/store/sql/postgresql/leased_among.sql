@@ -1,0 +1,6 @@
+SELECT id, fence, owner, message, recipient, stage, attempt, priority, facts, reaction, woken,
+    EXISTS (SELECT 1 FROM notification AS parent WHERE parent.via = notification.id) AS is_digest
+FROM notification
+WHERE id IN (SELECT value::bigint FROM json_array_elements_text(:ids::json)) AND state = 'leased'
+ORDER BY id
+FOR UPDATE
