@@ -49,7 +49,7 @@ class Connection:
         self._max_unsent, self._max_unsent_fds = max_unsent, max_unsent_fds
         self._frames = Frames()
         self._fds_in: deque[int] = deque()
-        self._unsent: deque[tuple[bytearray, list[int]]] = deque()
+        self._unsent: deque[_Chunk] = deque()
         self._unsent_octets = self._unsent_fds = 0
         self._flush_planned = self._writing = self._over = self._paused = self._awaited = False
         self._loop.add_reader(sock, self._readable)
@@ -84,11 +84,9 @@ class Connection:
         if self._over:
             _close_all(fds)
             return
-        if not self._unsent or len(self._unsent[-1][1]) + len(fds) > MAX_FDS or len(self._unsent[-1][0]) > _CHUNK:
-            self._unsent.append((bytearray(), []))
-        chunk, chunk_fds = self._unsent[-1]
-        chunk += octets
-        chunk_fds += fds
+        if not self._unsent or self._unsent[-1].is_full(len(fds)):
+            self._unsent.append(_Chunk())
+        self._unsent[-1].add(octets, fds)
         self._unsent_octets += len(octets)
         self._unsent_fds += len(fds)
         if self._unsent_octets > self._max_unsent or self._unsent_fds > self._max_unsent_fds:
@@ -123,23 +121,27 @@ class Connection:
         self._stop_writing()
         self._socket.close()
         _close_all(self._fds_in)
-        for _, fds in self._unsent:
-            _close_all(fds)
+        for chunk in self._unsent:
+            _close_all(chunk.fds)
         self._unsent.clear()
         self._closed()
 
     def _send_first(self) -> None:
-        chunk, fds = self._unsent[0]
+        chunk = self._unsent[0]
+        octets, fds = b"".join(chunk.messages), chunk.fds
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
-        sent = self._socket.sendmsg([chunk], ancillary)
+        try:
+            sent = self._socket.sendmsg([octets], ancillary)
+        except BlockingIOError:
+            chunk.messages = [octets]
+            raise
         _close_all(fds)
         self._unsent_fds -= len(fds)
-        fds.clear()
         self._unsent_octets -= sent
-        if sent == len(chunk):
+        if sent == len(octets):
             self._unsent.popleft()
         else:
-            del chunk[:sent]
+            chunk.messages, chunk.size, chunk.fds = [octets[sent:]], len(octets) - sent, []
 
     def _wait_writable(self) -> None:
         if not self._writing:
@@ -187,6 +189,25 @@ class Connection:
                 return
         if len(self._fds_in) > 2 * MAX_FDS:
             raise ProtocolError("more descriptors than messages that take them")
+
+
+class _Chunk:
+    """Messages that go out in one sendmsg, with their descriptors."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.fds: list[int] = []
+        self.size = 0
+
+    def is_full(self, fds: int) -> bool:
+        """Whether so many more descriptors, or any more octets, belong into another one."""
+        return self.size > _CHUNK or len(self.fds) + fds > MAX_FDS
+
+    def add(self, octets: bytes, fds: list[int]) -> None:
+        """One more message."""
+        self.messages.append(octets)
+        self.fds += fds
+        self.size += len(octets)
 
 
 def _close_all(fds: "deque[int] | list[int]") -> None:

@@ -213,7 +213,9 @@ class Consumer(Resource):
         return pending
 
     def _take(self, id_: int) -> Pending:
-        pending = self._pending.pop(id_, None) or Pending()
+        pending = self._pending.pop(id_, None)
+        if pending is None:
+            return Pending()
         self._collected -= pending.octets
         return pending
 
@@ -243,4 +245,5 @@ class Consumer(Resource):
         """A newer lease of the same notification stays."""
         if self._leases.get(id_) == fence:
             del self._leases[id_]
-            self._take(id_)
+            if id_ in self._pending:
+                self._take(id_)

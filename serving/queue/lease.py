@@ -75,9 +75,10 @@ class Lease:
 
     async def complete(self, outcome: str, hop: Hop | None = None) -> None:
         """Apply the hop and move on; returns after the commit. Refused, and the lease goes on, when a check fails."""
-        hop = hop or Hop()
-        self._collect(hop)
-        await self._leases.end(self, "complete", outcome, *split(int((hop.until or 0) * 1000)))
+        if hop is not None:
+            self._collect(hop)
+        until = hop.until if hop is not None and hop.until is not None else 0.0
+        await self._leases.end(self, "complete", outcome, *split(int(until * 1000)))
 
     async def note(self, kind: str, facts: Mapping[str, Any]) -> None:
         """Write down what is about to happen; returns after the commit."""

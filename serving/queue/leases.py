@@ -26,12 +26,13 @@ class Leases:
         self._held: set[tuple[int, int]] = set()
         self._waiting: dict[tuple[int, int], list[asyncio.Future[None]]] = {}
         self._detached = False
+        self._room = 0
 
     def attach(self, link: Link) -> None:
         """Use this connection from now on: name the leases still held, and ask for as much as they leave room for."""
         if link is self._link:
             return
-        self._link = link
+        self._link, self._room = link, 0
         self._heads.clear()
         link.add_consumer(self._name, self._stage, self._visibility, self._on_event)
         link.when_ended(self._ended)
@@ -98,7 +99,20 @@ class Leases:
         if self._detached:
             self._leave_when_done()
         else:
-            self.send("grant", 1)
+            self._grant_soon()
+
+    def _grant_soon(self) -> None:
+        """Credit for what has ended, once for all that ends in this turn of the loop."""
+        if not self._room:
+            asyncio.get_running_loop().call_soon(self._grant, self._link)
+        self._room += 1
+
+    def _grant(self, link: Link | None) -> None:
+        if self._link is not link:  # it granted by itself what there is room for
+            return
+        count, self._room = self._room, 0
+        if self._is_linked and not self._detached:
+            self.send("grant", count)
 
     @property
     def _is_linked(self) -> bool:
@@ -163,7 +177,7 @@ class Leases:
             principal=principal,
             recipient=recipient,
             address=address,
-            facts=json.loads(facts),
+            facts=json.loads(facts) if facts != b"{}" else {},
             body=body,
             _leases=self,
         )

@@ -12,7 +12,8 @@ from serving.queue.consumer import Consumer
 from serving.queue.objects import Display
 from serving.queue.policy import NOBODY, Peer
 from serving.queue.resource import Resource
-from serving.queue.store.committer import Done, Verb
+from serving.queue.store.committer import Done
+from serving.queue.store.group import Verb
 
 if TYPE_CHECKING:
     from serving.queue.broker import Broker

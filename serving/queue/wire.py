@@ -6,10 +6,10 @@ A message is: object id (u32), size << 16 | opcode (u32), arguments; all in the 
 
 import struct
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from xml.etree import ElementTree
 
 from serving.errors import ProtocolError
@@ -18,7 +18,7 @@ HEADER = struct.Struct("=II")
 MAX_MESSAGE = 4096
 MAX_FDS = 28
 
-_WORD = struct.Struct("=I")
+_PADDING = (b"", b"\0\0\0", b"\0\0", b"\0")  # by the length modulo 4
 _FIXED = {"int": "i", "uint": "I", "fixed": "i", "object": "I", "new_id": "I"}
 
 
@@ -43,30 +43,33 @@ class Message:
     destructor: bool = False
     objects: tuple[tuple[int, str], ...] = field(init=False, repr=False, compare=False)
     """Which arguments are objects, and of which interface."""
-    _segments: tuple[tuple[str, struct.Struct | None, bool], ...] = field(init=False, repr=False, compare=False)
+    _segments: "tuple[_Segment, ...]" = field(init=False, repr=False, compare=False)
     _whole: struct.Struct | None = field(init=False, repr=False, compare=False)
     """Header and arguments in one, where all of them have a fixed size."""
 
     def __post_init__(self) -> None:
         typed = ((at, argument) for at, argument in enumerate(self.arguments) if argument.type == "object")
         object.__setattr__(self, "objects", tuple((at, argument.interface or "") for at, argument in typed))
-        object.__setattr__(self, "_segments", _segments(self.arguments))
-        fixed = all(argument.type in _FIXED for argument in self.arguments)
-        codes = "".join(_FIXED[argument.type] for argument in self.arguments) if fixed else ""
+        segments = tuple(_segments(self.arguments))
+        object.__setattr__(self, "_segments", segments)
+        codes = "".join(_FIXED.get(argument.type, "") for argument in self.arguments)
+        fixed = len(codes) == len(self.arguments)
         object.__setattr__(self, "_whole", struct.Struct(HEADER.format + codes) if fixed else None)
 
-    def encode(self, object_id: int, values: Iterable[Any]) -> tuple[bytes, list[int]]:
+    def encode(self, object_id: int, values: Sequence[Any]) -> tuple[bytes, list[int]]:
         """Octets and file descriptors of this message; ProtocolError when it would exceed 4096 octets."""
         if self._whole is not None:
             return self._whole.pack(object_id, self._whole.size << 16 | self.opcode, *values), []
-        parts, fds, rest = [b""], [], iter(values)
-        for kind, packer, _ in self._segments:
-            if packer is not None:
-                parts.append(packer.pack(*(next(rest) for _ in range(len(packer.format) - 1))))
-            elif kind == "fd":
-                fds.append(next(rest))
+        parts, fds = [b""], []
+        for packer, begin, end, kind, _ in self._segments:
+            if kind == "fd":
+                parts.append(packer.pack(*values[begin:end]))
+                fds.append(values[end])
+            elif kind:
+                octets, length = _octets(kind, values[end])
+                parts += (packer.pack(*values[begin:end], length), octets, _PADDING[length % 4])
             else:
-                parts.append(_pack_variable(kind, next(rest)))
+                parts.append(packer.pack(*values[begin:end]))
         size = HEADER.size + sum(map(len, parts))
         if size > MAX_MESSAGE:
             raise ProtocolError(f"{self.interface}.{self.name} would take {size} octets; at most {MAX_MESSAGE} may")
@@ -76,7 +79,7 @@ class Message:
     def decode(self, payload: memoryview, fds: deque[int]) -> list[Any]:
         """The values in `payload` (without header); descriptors are taken from `fds`. ProtocolError if malformed."""
         if self._whole is not None and len(payload) == self._whole.size - HEADER.size:
-            return [value for _, packer, _ in self._segments if packer for value in packer.unpack(payload)]
+            return [value for segment in self._segments for value in segment.packer.unpack(payload)]
         taken: list[int] = []
         try:
             values, end = self._values(payload, fds, taken)
@@ -91,17 +94,28 @@ class Message:
     def _values(self, payload: memoryview, fds: deque[int], taken: list[int]) -> tuple[list[Any], int]:
         values: list[Any] = []
         offset = 0
-        for kind, packer, nullable in self._segments:
-            if packer is not None:
-                values.extend(packer.unpack_from(payload, offset))
-                offset += packer.size
-            elif kind == "fd":
+        for packer, _, _, kind, nullable in self._segments:
+            values += packer.unpack_from(payload, offset)
+            offset += packer.size
+            if kind == "fd":
                 taken.append(fds.popleft())
                 values.append(taken[-1])
-            else:
-                value, offset = _unpack_variable(kind, payload, offset, nullable)
-                values.append(value)
+            elif kind:
+                length = values.pop()
+                values.append(_value(kind, payload, offset, length, nullable))
+                offset += length + (-length % 4)
         return values, offset
+
+
+class _Segment(NamedTuple):
+    """Neighbouring arguments of a fixed size, values `begin` to `end`, and one of another kind that comes after them:
+    its length is packed with them. The last segment may have no such one."""
+
+    packer: struct.Struct
+    begin: int
+    end: int
+    kind: str
+    nullable: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,45 +182,43 @@ def _arguments(element: ElementTree.Element) -> Iterable[Argument]:
     yield Argument(name, kind, interface, element.attrib.get("allow-null") == "true")
 
 
-def _segments(arguments: tuple[Argument, ...]) -> tuple[tuple[str, struct.Struct | None, bool], ...]:
-    """Neighbouring fixed-size arguments become one struct; strings, arrays and descriptors stand alone."""
-    segments: list[tuple[str, struct.Struct | None, bool]] = []
-    run = ""
-    for argument in arguments:
+def _segments(arguments: tuple[Argument, ...]) -> Iterator[_Segment]:
+    codes, begin = "", 0
+    for at, argument in enumerate(arguments):
         if argument.type in _FIXED:
-            run += _FIXED[argument.type]
+            codes += _FIXED[argument.type]
             continue
-        if run:
-            segments.append(("fixed", struct.Struct("=" + run), False))
-            run = ""
-        segments.append((argument.type, None, argument.nullable))
-    if run:
-        segments.append(("fixed", struct.Struct("=" + run), False))
-    return tuple(segments)
+        length = "" if argument.type == "fd" else "I"
+        yield _Segment(struct.Struct(f"={codes}{length}"), begin, at, argument.type, argument.nullable)
+        codes, begin = "", at + 1
+    if codes:
+        yield _Segment(struct.Struct(f"={codes}"), begin, len(arguments), "", False)
 
 
-def _pack_variable(kind: str, value: str | bytes | None) -> bytes:
-    if value is None:
-        return _WORD.pack(0)
-    octets = value.encode() + b"\0" if isinstance(value, str) else bytes(value)
-    if kind == "string" and b"\0" in octets[:-1]:
-        raise ProtocolError("a string on the wire cannot hold NUL")
-    return _WORD.pack(len(octets)) + octets + b"\0" * (-len(octets) % 4)
-
-
-def _unpack_variable(kind: str, payload: memoryview, offset: int, nullable: bool) -> tuple[str | bytes | None, int]:
-    (length,) = _WORD.unpack_from(payload, offset)
-    start = offset + 4
-    end = start + length + (-length % 4)
-    if end > len(payload):
-        raise ProtocolError(f"a {kind} runs past its message")
-    octets = bytes(payload[start : start + length])
+def _octets(kind: str, value: str | bytes | None) -> tuple[bytes, int]:
+    """A string's or an array's octets, and how many there are."""
     if kind == "array":
-        return octets, end
+        octets = bytes(value or b"")  # type: ignore[arg-type]
+        return octets, len(octets)
+    if value is None:
+        return b"", 0
+    octets = value.encode() if isinstance(value, str) else bytes(value)
+    if b"\0" in octets:
+        raise ProtocolError("a string on the wire cannot hold NUL")
+    return octets + b"\0", len(octets) + 1
+
+
+def _value(kind: str, payload: memoryview, start: int, length: int, nullable: bool) -> str | bytes | None:
+    end = start + length
+    if end + (-length % 4) > len(payload):
+        raise ProtocolError(f"a {kind} runs past its message")
+    octets = bytes(payload[start:end])
+    if kind == "array":
+        return octets
     if length == 0:
         if not nullable:
             raise ProtocolError("a string that must not be null is")
-        return None, end
+        return None
     if octets[-1] != 0 or b"\0" in octets[:-1]:
         raise ProtocolError("a string must hold exactly one NUL, at its end")
-    return octets[:-1].decode(), end
+    return octets[:-1].decode()

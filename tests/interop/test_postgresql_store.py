@@ -1,7 +1,8 @@
 """The store's verbs on PostgreSQL: the very tests that SQLite passes, and that both have the same schema."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 
 import psycopg
 import pytest
@@ -10,6 +11,7 @@ from serving.errors import ConfigurationError
 from serving.queue.store.database import HERE
 from serving.queue.store.postgresql import PostgreSQL
 from tests.integration.peers import Store
+from tests.integration.test_group import TestGroup, grouped
 from tests.integration.test_hops import TestHistory, TestHop
 from tests.integration.test_operators import TestKill, TestReplay, test_retry_ends_a_wait
 from tests.integration.test_retention import TestRetention
@@ -24,8 +26,8 @@ from tests.unit.test_ledger import (
 )
 
 __all__ = [
-    "TestAccept", "TestClaim", "TestDigest", "TestHistory", "TestHop", "TestKill", "TestLease", "TestReplay",
-    "TestRetention", "TestWakeThatCrossesParking", "TestWaking", "test_a_key_posts_once",
+    "TestAccept", "TestClaim", "TestDigest", "TestGroup", "TestHistory", "TestHop", "TestKill", "TestLease",
+    "TestReplay",    "TestRetention", "TestWakeThatCrossesParking", "TestWaking", "grouped", "test_a_key_posts_once",
     "test_a_transfer_in_another_currency_is_refused", "test_an_amount_over_the_limit_is_refused",
     "test_retry_ends_a_wait", "test_the_head_tells_whether_the_end_was_cut_off",
 ]  # fmt: skip
@@ -39,6 +41,13 @@ def server() -> Iterator[Server]:
     running = Server()
     yield running
     running.close()
+
+
+@pytest.fixture
+def make_store(server: Server) -> Iterator[Callable[[], Store]]:
+    """New stores, each in a database of its own."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(closing(Store(PostgreSQL.open(server.database()))))
 
 
 @pytest.fixture

@@ -78,10 +78,10 @@ def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: P
     facts = merged(row["facts"], pending.facts)
     _post(transaction, name.id, stage, outcome, place, pending)
     if pending.seen and history.observe_once(transaction, name.id, row["message"], pending.seen):
-        row = {**row, "reaction": pending.reaction}
+        row = {**dict(row), "reaction": pending.reaction}
     if pending.envelope is not None:
         transaction.run("insert_envelope", id=name.id, body=pending.envelope)
-    if edge.kind == "stage":
+    if edge.kind == "stage" and transaction.topology.places[edge.to].requires:
         _require(transaction, name.id, transaction.topology.places[edge.to], json.loads(facts))
     _move(transaction, row, edge, facts, until)
     transaction.event(name.id, stage, outcome, edge.to, pending.facts)
@@ -112,7 +112,7 @@ def dead(transaction: Transaction, name: LeaseName, cause: str) -> None:
     bury(transaction, leased(transaction, name), "died", cause)
 
 
-def bury(transaction: Transaction, row: Mapping[str, Any], kind: str, cause: str) -> None:
+def bury(transaction: Transaction, row: Row | Mapping[str, Any], kind: str, cause: str) -> None:
     """The end as a dead letter, by an event of that kind."""
     account = f"hold:{row['id']}"
     held = transaction.one("account", account=account)
@@ -158,12 +158,12 @@ def release_expired(transaction: Transaction) -> list[Row]:
     return rows
 
 
-def leased(transaction: Transaction, name: LeaseName) -> Mapping[str, Any]:
+def leased(transaction: Transaction, name: LeaseName) -> Row:
     """The row behind a lease; Refused `lease_lost` when the lease is over or somebody else's."""
     row = transaction.leased(*name)
     if row is None:
         raise Refused("lease_lost", "the lease is over or belongs to another process")
-    return dict(row)
+    return row
 
 
 def _post(transaction: Transaction, id_: int, stage: str, outcome: str, place: Place, pending: Pending) -> None:
@@ -187,7 +187,7 @@ def _require(transaction: Transaction, id_: int, place: Place, facts: Mapping[st
             raise Refused("incomplete", f"the next stage requires {requirement}")
 
 
-def _move(transaction: Transaction, row: Mapping[str, Any], edge: Edge, facts: str, until: float | None) -> None:
+def _move(transaction: Transaction, row: Row | Mapping[str, Any], edge: Edge, facts: str, until: float | None) -> None:
     states = {"stage": "queued", "parked": "parked", "deferred": "deferred", "end": edge.to}
     if edge.kind == "parked" and row["woken"]:  # what it is to wait for came while it was worked on
         edge, until = Edge("stage", edge.to, edge.urgent), None
@@ -207,7 +207,7 @@ def _move(transaction: Transaction, row: Mapping[str, Any], edge: Edge, facts: s
         transaction.touched.add(edge.to)
 
 
-def _end(transaction: Transaction, row: Mapping[str, Any], state: str) -> None:
+def _end(transaction: Transaction, row: Row | Mapping[str, Any], state: str) -> None:
     """An end takes the outgoing mail with it, and a digest's end is its parents'."""
     transaction.later("delete_envelope", id=row["id"])
     parents = "delivered" if state == "delivered" else "dead"

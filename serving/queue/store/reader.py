@@ -6,8 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store.committer import Done, Verb, attempt
+from serving.queue.store.committer import Done
 from serving.queue.store.database import Database
+from serving.queue.store.group import Verb, attempt
 from serving.queue.store.transaction import Identifiers, Transaction
 from serving.queue.topology import Topology
 

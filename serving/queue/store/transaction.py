@@ -154,7 +154,14 @@ class Transaction:
         self, notification: int, stage: str | None, kind: str, next_: str | None, detail: Mapping[str, Any]
     ) -> None:
         """Append to the notification's history."""
-        self.later("insert_event", id=notification, stage=stage, kind=kind, next=next_, detail=json.dumps(detail))
+        self.later(
+            "insert_event",
+            id=notification,
+            stage=stage,
+            kind=kind,
+            next=next_,
+            detail=json.dumps(detail) if detail else "{}",
+        )
 
     def new_id(self) -> int:
         """A fresh id."""

@@ -1,0 +1,195 @@
+"""Many verbs in one transaction: what waits to be written is never missed, and one that is refused leaves nothing."""
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from serving.errors import Refused
+from serving.queue.store import hops, intake, operators
+from serving.queue.store.group import Group, Verb
+from serving.queue.store.hops import LeaseName, Pending
+from serving.queue.store.intake import NewMessage
+from serving.queue.store.transaction import Foreseen, Identifiers, Transaction
+from serving.topology import topology
+from tests.integration.peers import LOOKUP, OWNER, Store
+
+NUMBERS = count(1)
+
+
+class Counting(Identifiers):
+    """Ids that are the same in every run."""
+
+    def next(self, now: float) -> int:
+        del now
+        self._count += 1
+        return self._count
+
+
+@dataclass
+class Grouped:
+    """A store whose groups of verbs are committed, together or each by itself."""
+
+    store: Store
+    identifiers: Identifiers = field(default_factory=Counting)
+
+    def commit(self, *verbs: Verb) -> list[Any]:
+        """The answers; what is refused is the reason's name."""
+        answers, _ = Group(self.store.database, topology(), self.identifiers).commit(verbs)
+        return [answer.reason if isinstance(answer, Refused) else answer for answer in answers]
+
+
+def accept(key: str | None = None, digest: bytes = b"d", recipients: int = 1) -> Verb:
+    new = NewMessage("sender", b"body", [(LOOKUP, b"address")] * recipients, key, digest, {}, hops.NORMAL)
+    return Foreseen(lambda t: intake.accept(t, new), key=key and ("sender", key))  # type: ignore[arg-type]
+
+
+def claim(stage: str, count: int = 1) -> Verb:
+    return lambda t: [row.row["id"] for row in hops.claim(t, stage, count, OWNER, 60.0)]
+
+
+def complete(id_: int, outcome: str, fence: int = 1, **pending: Any) -> Verb:
+    return on_lease(id_, fence, lambda t, name: hops.complete(t, name, outcome, Pending(**pending), None))
+
+
+def note(id_: int, fence: int = 1, **facts: Any) -> Verb:
+    return on_lease(id_, fence, lambda t, name: hops.note(t, name, "looked", facts))
+
+
+def on_lease(id_: int, fence: int, act: Callable[[Transaction, LeaseName], None]) -> Verb:
+    name = LeaseName(id_, fence, OWNER)
+    return Foreseen(lambda t: act(t, name), lease=name)
+
+
+def by_id(id_: int, act: Callable[[Transaction, str], Any]) -> Verb:
+    return lambda t: act(t, str(id_))
+
+
+@pytest.fixture
+def make_store(tmp_path: Path) -> Iterator[Callable[[], Store]]:
+    """New stores, each on a file of its own."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(closing(Store(tmp_path / f"{next(NUMBERS)}")))
+
+
+@pytest.fixture
+def grouped(make_store: Callable[[], Store]) -> Grouped:
+    return Grouped(make_store())
+
+
+class TestGroup:
+    def test_what_waits_is_seen_by_the_next_statement(self, grouped: Grouped) -> None:
+        """Accepted, claimed and moved on in one transaction."""
+        answers = grouped.commit(
+            accept(), claim("authentication"), complete(2, "authenticated"), claim("classification")
+        )
+
+        assert answers[1] == answers[3] == [2]
+        assert grouped.store.kinds(2) == ["accepted", "authenticated"]
+
+    def test_a_lease_ends_once(self, grouped: Grouped) -> None:
+        """The row was read for both of them before either had begun."""
+        grouped.commit(accept(), claim("authentication"))
+
+        assert grouped.commit(complete(2, "authenticated"), complete(2, "authenticated")) == [None, "lease_lost"]
+        assert grouped.store.kinds(2) == ["accepted", "authenticated"]
+
+    def test_a_row_that_was_read_beforehand_is_read_again_once_it_may_have_changed(self, grouped: Grouped) -> None:
+        """Facts that one verb writes are what the next one adds to."""
+        grouped.commit(accept(recipients=2), claim("authentication", 2))
+        grouped.commit(note(2, a=1), complete(3, "authenticated"), complete(2, "authenticated", facts={"b": 2}))
+
+        assert grouped.store.row(2)["facts"] == '{"a":1,"b":2}'
+
+    def test_a_key_is_one_message_within_a_transaction_too(self, grouped: Grouped) -> None:
+        """A sender that repeats itself at once is not two senders."""
+        first, again, other = grouped.commit(accept("k"), accept("k"), accept("k", b"other"))
+
+        assert (again.message, again.notifications, again.duplicate) == (first.message, first.notifications, True)
+        assert other == "key_conflict"
+        assert grouped.commit(accept("k"), accept("l"))[0].duplicate
+
+    def test_what_is_refused_leaves_nothing_and_harms_nobody(self, grouped: Grouped) -> None:
+        """Whether its writes waited still or had been made already."""
+
+        def refused(transaction: Transaction) -> None:
+            intake.accept(transaction, NewMessage("x", b"", [(LOOKUP, b"")], "x", b"", {}, hops.NORMAL))
+            raise Refused("malformed", "no")
+
+        def refused_late(transaction: Transaction) -> None:
+            intake.accept(transaction, NewMessage("x", b"", [(LOOKUP, b"")], "x", b"", {}, hops.NORMAL))
+            transaction.one("depths")
+            raise Refused("malformed", "no")
+
+        first, *no, last = grouped.commit(accept("a"), refused, refused_late, refused, accept("b"))
+
+        assert no == ["malformed"] * 3
+        assert {row["id"] for row in grouped.store.sql("SELECT id FROM message")} == {first.message, last.message}
+        assert [row["key"] for row in grouped.store.sql("SELECT key FROM idempotency ORDER BY key")] == ["a", "b"]
+
+    @pytest.mark.parametrize("asked", [False, True])
+    def test_a_row_that_the_database_refuses_is_its_own_verbs_alone(self, grouped: Grouped, asked: bool) -> None:
+        """It may have waited among others': then all is done again, carefully."""
+
+        def twice(transaction: Transaction) -> None:
+            for _ in range(2):
+                transaction.later("insert_message", id=77, principal="x", body=b"")
+            if asked:
+                transaction.one("depths")
+
+        answers = grouped.commit(accept("a"), twice, accept("b"))
+
+        assert answers[1] == "malformed"
+        assert len(grouped.store.sql("SELECT id FROM message")) == 2
+
+    @pytest.mark.parametrize("seed", range(12))
+    def test_together_is_as_one_after_the_other(self, make_store: Callable[[], Store], seed: int) -> None:
+        """The same verbs leave the same rows and get the same answers, however they are grouped."""
+        verbs = script(random.Random(seed))  # noqa: S311 - replayable, not secret
+        together, apart = Grouped(make_store()), Grouped(make_store())
+        moment = {"now": 1_000_000.0}
+        for each in (together, apart):
+            each.store.database.begin = still(each.store, moment)  # type: ignore[method-assign]
+        size = 2 + seed * 3
+        answers = [answer for at in range(0, len(verbs), size) for answer in together.commit(*verbs[at : at + size])]
+
+        assert answers == [answer for verb in verbs for answer in apart.commit(verb)]
+        assert together.store.dump() == apart.store.dump()
+        assert len({type(answer) for answer in answers}) > 1
+
+
+def still(store: Store, moment: dict[str, float]) -> Callable[[], float]:
+    """`begin`, at a time that stands still."""
+    begin = store.database.begin
+
+    def begun() -> float:
+        begin()
+        return moment["now"]
+
+    return begun
+
+
+def script(dice: random.Random) -> Sequence[Verb]:
+    """What brokers get: mail in, claims, hops, notes, repetitions, mistakes."""
+    verbs: list[Verb] = []
+    for _ in range(120):
+        id_, fence = dice.randrange(1, 60), dice.choice([1, 1, 1, 2, 3])
+        choices: list[Verb] = [
+            accept(dice.choice([None, "k", str(id_)]), dice.choice([b"d", b"d", b"e"]), dice.randrange(1, 4)),
+            claim(dice.choice(["authentication", "classification", "triage"]), dice.randrange(1, 9)),
+            complete(id_, dice.choice(["authenticated", "not_urgent", "discarded"]), fence, facts={"a": id_}),
+            complete(id_, "authenticated", fence),
+            note(id_, fence, seen=id_),
+            on_lease(id_, fence, lambda t, name: hops.retry(t, name, 0.0, "again")),
+            on_lease(id_, fence, lambda t, name: hops.dead(t, name, "no")),
+            by_id(id_, operators.retry),
+            by_id(id_, lambda t, text: operators.kill(t, text, "no")),
+            lambda t: hops.release(t, OWNER),
+        ]
+        verbs.append(dice.choices(choices, [3, 6, 6, 6, 3, 2, 1, 1, 1, 1])[0])
+    return verbs
