@@ -4,7 +4,7 @@ WHERE id IN (
     SELECT id FROM notification
     WHERE stage = :stage AND priority = :priority AND available_at <= :now AND available_at IS NOT NULL
         AND state IN ('queued', 'deferred', 'parked')
-    ORDER BY available_at
+    ORDER BY available_at, id
     LIMIT :count)
 RETURNING id, fence, message, ordinal, attempt, priority, accepted_at, recipient, address, facts,
     (SELECT principal FROM message WHERE message.id = notification.message) AS principal,
