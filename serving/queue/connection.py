@@ -8,6 +8,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass, field
 from typing import Any
 
 from serving.errors import ProtocolError
@@ -84,11 +85,16 @@ class Connection:
         if self._over:
             _close_all(fds)
             return
-        if not self._unsent or self._unsent[-1].is_full(len(fds)):
-            self._unsent.append(_Chunk())
-        self._unsent[-1].add(octets, fds)
+        chunk = self._unsent[-1] if self._unsent else None
+        if chunk is None or chunk.size > _CHUNK or len(chunk.fds) + len(fds) > MAX_FDS:
+            chunk = _Chunk()
+            self._unsent.append(chunk)
+        chunk.messages.append(octets)
+        chunk.size += len(octets)
         self._unsent_octets += len(octets)
-        self._unsent_fds += len(fds)
+        if fds:
+            chunk.fds += fds
+            self._unsent_fds += len(fds)
         if self._unsent_octets > self._max_unsent or self._unsent_fds > self._max_unsent_fds:
             self.close()
         elif not self._flush_planned and not self._writing:
@@ -191,23 +197,13 @@ class Connection:
             raise ProtocolError("more descriptors than messages that take them")
 
 
+@dataclass(slots=True)
 class _Chunk:
-    """Messages that go out in one sendmsg, with their descriptors."""
+    """Messages that go out in one sendmsg, with their descriptors; `size` in octets."""
 
-    def __init__(self) -> None:
-        self.messages: list[bytes] = []
-        self.fds: list[int] = []
-        self.size = 0
-
-    def is_full(self, fds: int) -> bool:
-        """Whether so many more descriptors, or any more octets, belong into another one."""
-        return self.size > _CHUNK or len(self.fds) + fds > MAX_FDS
-
-    def add(self, octets: bytes, fds: list[int]) -> None:
-        """One more message."""
-        self.messages.append(octets)
-        self.fds += fds
-        self.size += len(octets)
+    messages: list[bytes] = field(default_factory=list)
+    fds: list[int] = field(default_factory=list)
+    size: int = 0
 
 
 def _close_all(fds: "deque[int] | list[int]") -> None:
