@@ -78,7 +78,7 @@ def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: P
     facts = merged(row["facts"], pending.facts)
     _post(transaction, name.id, stage, outcome, place, pending)
     if pending.seen and history.observe_once(transaction, name.id, row["message"], pending.seen):
-        row = {**dict(row), "reaction": pending.reaction}
+        transaction.run("set_reaction", id=name.id, reaction=pending.reaction)
     if pending.envelope is not None:
         transaction.run("insert_envelope", id=name.id, body=pending.envelope)
     if edge.kind == "stage" and transaction.topology.places[edge.to].requires:
@@ -199,9 +199,9 @@ def _move(transaction: Transaction, row: Row | Mapping[str, Any], edge: Edge, fa
         stage=None if edge.kind == "end" else edge.to,
         state=states[edge.kind],
         priority=priority,
-        available_at=transaction.now if at_once else until,
+        at_once=at_once,
+        until=until,
         facts=facts,
-        reaction=row["reaction"],
     )
     if edge.kind == "stage":
         transaction.touched.add(edge.to)

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -115,10 +116,11 @@ class Transaction:
 
     def later(self, name: str, /, **parameters: Any) -> None:
         """A write of `WAITING`, to be run before anything can miss it."""
+        if self.is_careful and self._needs_savepoint:
+            self._save()
+        self._waiting.append((name, parameters))
         if self.is_careful:
-            self.run(name, **parameters)
-        else:
-            self._waiting.append((name, {"now": self.now, **parameters}))
+            self._run_waiting()
 
     def lock(self, name: str, /, **parameters: Any) -> None:
         """Run a statement that locks, where other brokers may be about the same; SQLite has but one."""
@@ -181,27 +183,40 @@ class Transaction:
     def _run_waiting(self) -> None:
         """Each statement for all its rows at once."""
         waiting, self._waiting = self._waiting, []
-        for name in WAITING if waiting else ():
+        for name, takes_all in WAITING.items() if waiting else ():
             rows = [parameters for each, parameters in waiting if each == name]
-            if rows:
-                self.database.run_many(name, rows)
+            if rows and takes_all:
+                self.database.run(name, {"now": self.now, "rows": json.dumps(_numbered(rows))})
+            elif rows:
+                self.database.run_many(name, [{"now": self.now, **parameters} for parameters in rows])
 
 
-WAITING = (
-    "insert_message",
-    "insert_notification",
-    "insert_idempotency",
-    "move",
-    "delete_envelope",
-    "insert_event",
-)
-"""Writes that may wait, in an order in which none comes before what it refers to."""
+WAITING = {
+    "insert_message": False,
+    "insert_notification": False,
+    "insert_idempotency": False,
+    "move": True,
+    "delete_envelope": True,
+    "insert_event": True,
+}
+"""Writes that may wait, in an order in which none comes before what it refers to; and whether one statement takes all
+of them, as a JSON array of objects (`:rows`, in which octets have no place). While it runs, other threads do."""
 
 
 @cache
 def changes_leases(name: str, dialect: str) -> bool:
     """Whether the statement may change a row that is leased."""
-    return statement(name, dialect).startswith("UPDATE notification") and name != "claim"
+    return statement(name, dialect).startswith("UPDATE notification") and name not in ("claim", "set_reaction")
+
+
+def _numbered(rows: Iterable[Parameters]) -> list[Parameters]:
+    """With `nth`: the how many-th of its notification each is."""
+    seen: Counter[int] = Counter()
+    numbered = []
+    for row in rows:
+        seen[row["id"]] += 1
+        numbered.append({**row, "nth": seen[row["id"]]})
+    return numbered
 
 
 def merged(facts: str, more: Mapping[str, Any]) -> str:

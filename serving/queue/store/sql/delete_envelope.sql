@@ -1,1 +1,1 @@
-DELETE FROM envelope WHERE notification = :id
+DELETE FROM envelope WHERE notification IN (SELECT json_extract(value, '$.id') FROM json_each(:rows))

@@ -1,4 +1,4 @@
-SELECT id, fence, owner, message, recipient, stage, attempt, priority, facts, reaction, woken,
+SELECT id, fence, owner, message, recipient, stage, attempt, priority, facts, woken,
     EXISTS (SELECT 1 FROM notification AS parent WHERE parent.via = notification.id) AS is_digest
 FROM notification
 WHERE id IN (SELECT value::bigint FROM json_array_elements_text(:ids::json)) AND state = 'leased'

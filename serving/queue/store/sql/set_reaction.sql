@@ -1,0 +1,1 @@
+UPDATE notification SET reaction = :reaction WHERE id = :id
