@@ -31,6 +31,9 @@ def main() -> None:
     arguments.report.parent.mkdir(parents=True, exist_ok=True)
     arguments.report.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     print(f"\nratio to the best durable peer, five stages: {report['ratio_to_best_durable_peer']:.2f}")
+    print(
+        "fsyncs for 100 accepted: " + ", ".join(f"{n} ({who})" for who, n in report["fsyncs_per_100_accepted"].items())
+    )
     print("urgent, p99: {p99_ms:.0f} ms while {normal_waiting_at_last:,} and more wait".format(**report["urgent"]))
     print("memory: {growth_mib:+.1f} MiB over {messages:,} messages".format(**report["memory"]))
     print(f"{arguments.report} has the repeats")
@@ -43,6 +46,7 @@ def run(folder: Path, *, quick: bool, messages: int) -> dict[str, Any]:
     trips = transport.measure(_sub(folder, "transport"), repeats, seconds)
     floor = durable.floor(_sub(folder, "floor"), repeats, seconds)
     accepted = durable.accepted(_sub(folder, "accepted"), repeats, seconds * 2)
+    fsyncs = durable.fsyncs(_sub(folder, "fsyncs"))
     share = 0.2 if quick else 1.0
     counts = {name: max(int(count * share), 50) for name, count in COUNTS.items()}
     stages = durable.five_stages(_sub(folder, "stages"), 2 if quick else 5, counts)
@@ -63,6 +67,7 @@ def run(folder: Path, *, quick: bool, messages: int) -> dict[str, Any]:
         "pipelined_per_s": _plain(trips["pipelined"]),
         "floor_rows_per_s": _plain({"floor": floor})["floor"],
         "accepted_per_s": _plain(accepted),
+        "fsyncs_per_100_accepted": fsyncs,
         "five_stages_per_s": {name: each.report() for name, each in stages.items()},
         "urgent": urgent,
         "memory": memory,

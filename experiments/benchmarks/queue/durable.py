@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Callable
@@ -44,6 +45,12 @@ def accepted(folder: Path, repeats: int, seconds: float) -> dict[str, dict[str, 
             for name, measured in interleaved(cases, repeats, f"accepting, {label}").items():
                 found[name][label] = measured
     return found
+
+
+def fsyncs(folder: Path) -> dict[str, int]:
+    """How often our broker had the disk confirm 100 messages: one after the other, and from many clients at once."""
+    with ours.broker(_new(folder)) as running:
+        return {f"{clients} clients": _fsyncs(folder, running, clients) for clients in CLIENTS}
 
 
 def five_stages(folder: Path, repeats: int, counts: dict[str, int]) -> dict[str, Measured]:
@@ -103,6 +110,35 @@ def _accepting(socket: Path, clients: int, seconds: float) -> Callable[[], float
         return sum(counts) / passed
 
     return lambda: asyncio.run(work())
+
+
+def _fsyncs(folder: Path, running: ours.Running, clients: int) -> int:
+    program, trace = shutil.which("strace"), folder / f"strace-{clients}"
+    if program is None:
+        raise SystemExit("strace is missing; `make bench-queue` installs it")
+
+    async def publish() -> None:
+        connected = [await Client.connect(running.socket) for _ in range(clients)]
+        numbers = iter(range(100))
+
+        async def keep_on(client: Client) -> None:
+            for _ in numbers:
+                await client.accept(_submission())
+
+        tracing = await asyncio.create_subprocess_exec(
+            *(program, "-f", "-e", "trace=fsync,fdatasync", "-o", trace, "-p", str(running.process.pid)),
+            stderr=asyncio.subprocess.PIPE,
+        )
+        if tracing.stderr is not None:
+            await tracing.stderr.readline()  # it says so when it is attached
+        await asyncio.gather(*(keep_on(client) for client in connected))
+        tracing.terminate()
+        await tracing.wait()
+        for client in connected:
+            await client.close()
+
+    asyncio.run(publish())
+    return sum("sync(" in line and "resumed" not in line for line in trace.read_text(encoding="utf-8").splitlines())
 
 
 def _our_queue(stack: ExitStack, folder: Path, store: str) -> peers.Queue:

@@ -43,7 +43,7 @@ class SQLite(Database):
                 "synchronous=FULL",
                 "temp_store=MEMORY",
                 "foreign_keys=ON",
-                "cache_size=-65536",
+                "cache_size=-8192",
             ):
                 connection.execute(f"PRAGMA {pragma}")
             connection.execute("BEGIN IMMEDIATE")  # fails now, not at the first mail, where the file is read-only
