@@ -175,7 +175,10 @@ class Connection:
         if not octets or flags & socket.MSG_CTRUNC:
             self.close()
             return
+        self._flush_planned = True  # below: what is answered at once goes out without another turn of the loop
         self._dispatch(octets)
+        if not self._writing and not self._over:
+            self.flush()
 
     def _dispatch(self, octets: bytes) -> None:
         try:
