@@ -18,7 +18,13 @@ from training.provenance import provenance
 REPORT = Path("experiments/results/queue.json")
 COUNTS = {durable.OURS: 4_000, durable.OURS_POSTGRESQL: 1_000}
 COUNTS |= {"pgmq, batches of 50": 4_000, "JetStream (not durable)": 500}
-COUNTS |= {"procrastinate": 100, "huey, SQLite": 200, "Celery, Redis": 100}
+COUNTS |= {
+    "JetStream, sync always": 200,
+    "DBOS, PostgreSQL": 100,
+    "procrastinate": 100,
+    "huey, SQLite": 200,
+    "Celery, Redis": 100,
+}
 
 Rows = Mapping[str, Mapping[str, Measured]]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from experiments.benchmarks.queue import ours, peers
+from experiments.benchmarks.queue import contender, ours, peers
 from experiments.benchmarks.queue.measuring import Measured, interleaved
 from serving.queue.blocking import BlockingClient
 from serving.queue.client import Client, Recipient, Submission
@@ -34,7 +34,7 @@ def accepted(folder: Path, repeats: int, seconds: float) -> dict[str, dict[str, 
     """accepted/s: each client publishes 1 KiB, waits for the commit, and publishes the next."""
     with ExitStack() as stack:
         sqlite = stack.enter_context(ours.broker(_new(folder)))
-        postgresql = stack.enter_context(ours.broker(_new(folder), peers.postgresql(stack)))
+        postgresql = stack.enter_context(ours.broker(_new(folder), contender.postgresql(stack)))
         found: dict[str, dict[str, Measured]] = {OURS: {}, OURS_POSTGRESQL: {}}
         for clients in CLIENTS:
             cases = {
@@ -58,7 +58,7 @@ def five_stages(folder: Path, repeats: int, counts: dict[str, int]) -> dict[str,
     with ExitStack() as stack:
         queues = {
             OURS: _our_queue(stack, folder, ""),
-            OURS_POSTGRESQL: _our_queue(stack, folder, peers.postgresql(stack)),
+            OURS_POSTGRESQL: _our_queue(stack, folder, contender.postgresql(stack)),
         }
         queues |= {name: start(stack, folder) for name, start in peers.PEERS.items() if name in counts}
         cases = {name: _through(queue, counts[name]) for name, queue in queues.items()}
@@ -141,7 +141,7 @@ def _fsyncs(folder: Path, running: ours.Running, clients: int) -> int:
     return sum("sync(" in line and "resumed" not in line for line in trace.read_text(encoding="utf-8").splitlines())
 
 
-def _our_queue(stack: ExitStack, folder: Path, store: str) -> peers.Queue:
+def _our_queue(stack: ExitStack, folder: Path, store: str) -> contender.Queue:
     running = stack.enter_context(ours.broker(_new(folder), store))
     worker = running.worker(*ours.STAGES)
     stack.callback(ours.end, worker)
@@ -154,16 +154,16 @@ def _our_queue(stack: ExitStack, folder: Path, store: str) -> peers.Queue:
             for _ in numbers:
                 await client.accept(_submission())
 
-        await asyncio.gather(*(one_after_the_other() for _ in range(peers.CONCURRENCY)))
+        await asyncio.gather(*(one_after_the_other() for _ in range(contender.CONCURRENCY)))
         await client.close()
 
     def ended() -> int:
         return sum(row["count"] for row in asking.query("depths") if row["state"] == "delivered")
 
-    return peers.Queue(lambda count: asyncio.run(publish(count)), ended)
+    return contender.Queue(lambda count: asyncio.run(publish(count)), ended)
 
 
-def _through(queue: peers.Queue, count: int) -> Callable[[], float]:
+def _through(queue: contender.Queue, count: int) -> Callable[[], float]:
     def run() -> float:
         goal, begin = queue.ended() + count, time.perf_counter()
         queue.publish(count)

@@ -10,7 +10,7 @@ from pathlib import Path
 import psutil
 from tqdm.auto import tqdm  # type: ignore[import-untyped]
 
-from experiments.benchmarks.queue import ours, peers
+from experiments.benchmarks.queue import contender, ours
 from serving.queue.client import Client, Recipient, Submission
 
 EVERY = 0.02
@@ -105,7 +105,7 @@ async def _publish(client: Client, count: int, what: str) -> None:
         for _ in numbers:
             await client.accept(_submission(urgent=False))
 
-    await asyncio.gather(*(one_after_the_other() for _ in range(peers.CONCURRENCY)))
+    await asyncio.gather(*(one_after_the_other() for _ in range(contender.CONCURRENCY)))
 
 
 async def _drained(client: Client, count: int) -> None:
