@@ -68,8 +68,10 @@ class Consumer(Resource):
     def deliver(self, claimed: list[Claimed]) -> None:
         """Send leases with their bodies."""
         for lease in claimed:
-            row = lease.row
+            row, facts = lease.row, lease.row["facts"].encode()
             self._leases[row["id"]] = row["fence"]
+            head = len(lease.principal) * 4 + len(row["recipient"]) + len(row["address"]) + len(facts)
+            follows = head + len(lease.body) > memory.MAX_INLINE
             self.event(
                 "lease",
                 *split(row["id"]),
@@ -82,9 +84,12 @@ class Consumer(Resource):
                 lease.principal,
                 row["recipient"],
                 row["address"],
-                row["facts"].encode(),
+                facts,
+                int(follows),
+                b"" if follows else lease.body,
             )
-            self._send_body(row["id"], lease.body)
+            if follows:
+                self._send_body(row["id"], lease.body)
 
     def revoke(self, leases: set[tuple[int, int]]) -> None:
         """Say which of this consumer's leases are over."""
@@ -186,19 +191,18 @@ class Consumer(Resource):
         self._submit(name, lambda t: hops.extend(t, name, visibility_ms / 1000), ends=False)
 
     def _send_body(self, id_: int, body: bytes) -> None:
-        """Through the pool where it is large and there is room."""
+        """Through the pool where there is room, else as a sealed memfd."""
         offset = None
-        if len(body) > memory.MAX_INLINE and self._pool is not None and not self._pool.is_gone:
+        if self._pool is not None and not self._pool.is_gone:
             offset = self._regions.take(len(body))
-        if offset is None or self._pool is None:
-            self.event_with_body("body", *split(id_), body=body)
-            return
         try:
-            self._pool.write(offset, body)
-        except OSError:  # as where a memfd cannot be made: this peer asks again later
+            if offset is None or self._pool is None:
+                self.event("body_fd", *split(id_), memory.share(body), len(body))
+            else:
+                self._pool.write(offset, body)
+                self.event("body_pool", *split(id_), offset, len(body))
+        except OSError:  # no descriptor or no memory is left: this peer asks again later, the others go on
             self.session.close()
-            return
-        self.event("body_pool", *split(id_), offset, len(body))
 
     def _collect(self, high: int, low: int, octets: int) -> Pending:
         """Where a hop collects. For a lease that is over it goes nowhere: the verb that follows is refused anyway."""

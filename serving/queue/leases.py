@@ -136,9 +136,13 @@ class Leases:
 
     def _on_event(self, name: str, values: list[Any]) -> None:
         if name == "lease":
-            self._heads[join(values[0], values[1])] = values
+            *head, follows, body = values
+            if follows:
+                self._heads[join(values[0], values[1])] = head
+            else:
+                self._arrive(head, body)
         elif name == "body":
-            self._arrive(values)
+            self._arrive(self._heads.pop(join(values[0], values[1])), values[2])
         elif name == "closed":
             self._arrived.put_nowait(refusal(values[0], f"the stage {self._stage} is closed to this process"))
         else:
@@ -161,10 +165,8 @@ class Leases:
         else:
             future.set_exception(refusal(rest[0], rest[1]))
 
-    def _arrive(self, values: list[Any]) -> None:
-        high, low, body = values
-        head = self._heads.pop(join(high, low))
-        (_, _, fence, message_high, message_low, ordinal, attempt, priority, at_high, at_low, *texts) = head
+    def _arrive(self, head: list[Any], body: bytes) -> None:
+        (high, low, fence, message_high, message_low, ordinal, attempt, priority, at_high, at_low, *texts) = head
         principal, recipient, address, facts = texts
         lease = Lease(
             id=join(high, low),

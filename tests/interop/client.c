@@ -113,16 +113,13 @@ static void complete(struct state *state, struct clarion_consumer_v1 *consumer, 
 static void on_lease(void *data, struct clarion_consumer_v1 *consumer, uint32_t hi, uint32_t lo, uint32_t fence,
                      uint32_t message_hi, uint32_t message_lo, uint32_t ordinal, uint32_t attempt, uint32_t priority,
                      uint32_t accepted_hi, uint32_t accepted_lo, const char *principal, struct wl_array *recipient,
-                     struct wl_array *address, struct wl_array *facts) {
+                     struct wl_array *address, struct wl_array *facts, uint32_t follows, struct wl_array *body) {
     struct state *state = data;
     (void)consumer, (void)message_hi, (void)message_lo, (void)accepted_hi, (void)accepted_lo;
     state->lease.hi = hi, state->lease.lo = lo, state->lease.fence = fence;
     printf("lease %" PRIu64 " %u %u %u %s %zu %.*s %.*s\n", word(hi, lo), ordinal, attempt, priority, principal,
            recipient->size, (int)address->size, (char *)address->data, (int)facts->size, (char *)facts->data);
-}
-static void on_body(void *data, struct clarion_consumer_v1 *consumer, uint32_t hi, uint32_t lo, struct wl_array *body) {
-    (void)hi, (void)lo;
-    complete(data, consumer, body->data, body->size, "inline");
+    if (!follows) complete(state, consumer, body->data, body->size, "inline");
 }
 static void on_body_fd(void *data, struct clarion_consumer_v1 *consumer, uint32_t hi, uint32_t lo, int32_t fd,
                        uint32_t size) {
@@ -160,7 +157,7 @@ static void on_closed(void *data, struct clarion_consumer_v1 *consumer, uint32_t
     printf("closed %u\n", reason);
 }
 static const struct clarion_consumer_v1_listener consumer_listener = {
-    on_lease, on_body, on_body_fd, on_body_pool, on_settled, on_refused, on_revoked, on_closed};
+    on_lease, on_body_fd, on_body_pool, on_settled, on_refused, on_revoked, on_closed};
 
 /* ---- the exchange ---- */
 static void on_global(void *data, struct wl_registry *registry, uint32_t name, const char *interface, uint32_t version) {
