@@ -40,7 +40,7 @@ def main() -> None:
     print(
         "fsyncs for 100 accepted: " + ", ".join(f"{n} ({who})" for who, n in report["fsyncs_per_100_accepted"].items())
     )
-    print("urgent, p99: {p99_ms:.0f} ms while {normal_waiting_at_last:,} and more wait".format(**report["urgent"]))
+    print("urgent, p99: {p99_ms:.0f} ms while {normal_waiting_at_last:,} or more wait".format(**report["urgent"]))
     print("memory: {growth_mib:+.1f} MiB over {messages:,} messages".format(**report["memory"]))
     print(f"{arguments.report} has the repeats")
 

@@ -21,7 +21,8 @@ _SETTLED = 0.1  # of the messages: what is allocated until then is kept for good
 def urgent(folder: Path, waiting: int, probes: int) -> dict[str, float]:
     """Milliseconds from an urgent message's publication to its lease at the first stage: median, p99 and the longest.
 
-    At first `waiting` normal ones wait there, and a worker takes them as fast as it can; how many were left is said.
+    Twice as many normal ones as `waiting` are there at first, and a worker takes them as fast as it can: the last probe
+    is the one after which fewer than `waiting` are left, or the last of `probes`.
     """
     with ExitStack() as stack:
         running = stack.enter_context(ours.broker(folder))
@@ -42,16 +43,16 @@ def memory(folder: Path, count: int) -> dict[str, float]:
 
 async def _urgent(socket: Path, waiting: int, probes: int) -> dict[str, float]:
     publisher, worker = await Client.connect(socket), await Client.connect(socket)
-    await _publish(publisher, waiting, "filling")
+    await _publish(publisher, 2 * waiting, "filling")
     came = _Arrivals()
     working = asyncio.create_task(_work(worker, came))
-    waited = []
-    for _ in tqdm(range(probes), desc="urgent", unit="mail"):
+    waited: list[float] = []
+    while len(waited) < probes and came.normal <= waiting:
         begin = time.perf_counter()
         accepted = await publisher.accept(_submission(urgent=True))
         waited.append(await came[accepted.notification_ids[0]] - begin)
         await asyncio.sleep(EVERY)
-    left = sum(row["count"] for row in await publisher.query("depths") if row["stage"] == ours.STAGES[0])
+    left = 2 * waiting - came.normal
     working.cancel()
     for client in (publisher, worker):
         await client.close()
@@ -60,14 +61,17 @@ async def _urgent(socket: Path, waiting: int, probes: int) -> dict[str, float]:
         "median_ms": statistics.median(milliseconds),
         "p99_ms": milliseconds[int(len(milliseconds) * 0.99)],
         "longest_ms": milliseconds[-1],
-        "probes": probes,
-        "normal_waiting_at_first": waiting,
+        "probes": len(waited),
+        "normal_waiting_at_first": 2 * waiting,
         "normal_waiting_at_last": left,
     }
 
 
 class _Arrivals(dict[int, "asyncio.Future[float]"]):
-    """When each urgent notification was leased; that may be before its publisher has heard of the commit."""
+    """When each urgent notification was leased, which may be before its publisher has heard of the commit; and how many
+    normal ones were."""
+
+    normal = 0
 
     def __missing__(self, id_: int) -> "asyncio.Future[float]":
         self[id_] = asyncio.get_running_loop().create_future()
@@ -80,6 +84,8 @@ async def _work(client: Client, came: _Arrivals) -> None:
     async for lease in client.consume(ours.STAGES[0], credit=CREDIT):
         if lease.urgent:
             came[lease.id].set_result(time.perf_counter())
+        else:
+            came.normal += 1
         running.add(task := asyncio.create_task(lease.complete("done")))
         task.add_done_callback(running.discard)
 
