@@ -1,5 +1,6 @@
 """The fine-tuning itself: a transformers Trainer that can be stopped and goes on where it was."""
 
+import gc
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,12 +43,24 @@ def fit(model: Classifier, rows: Dataset, config: Config, log: Log) -> Classifie
     )
     with watch.interruptible():
         trainer.train(resume_from_checkpoint=last_checkpoint(checkpoints))
+    plain: Classifier = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # without autocast
+    step = trainer.state.global_step
+    del trainer
+    _leave_group()
+    if watch.stopping:
+        raise Stopped(f"stopped at step {step}; the same command goes on from there")
+    return plain
+
+
+def _leave_group() -> None:
+    """Leave the other processes, once nothing of this one's training is left that holds the group.
+
+    Whoever lets go of it last waits for gloo's threads: as DDP's reducer does that with the GIL held, which such a
+    thread may be waiting for, it has to be gone before (pytorch/pytorch, issue 56297).
+    """
+    gc.collect()
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()
-    if watch.stopping:
-        raise Stopped(f"stopped at step {trainer.state.global_step}; the same command goes on from there")
-    plain: Classifier = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)  # without autocast
-    return plain
 
 
 def last_checkpoint(folder: Path) -> str | None:

@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -33,8 +35,20 @@ def trained(config: Config, folder: Path, *launcher: str) -> dict[str, float]:
     folder.mkdir()
     (folder / "run.toml").write_text("\n".join(lines), encoding="utf-8")
     command = [sys.executable, "-m", *launcher, "training.train", str(folder / "run.toml")]
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    run(command)
     return figures(folder)
+
+
+def run(command: list[str]) -> None:
+    """To its end; what hangs is ended with all its processes, and said."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, start_new_session=True, env=environment)
+    try:
+        _, error = process.communicate(timeout=180)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == 0, error[-2000:].decode(errors="replace")
 
 
 def figures(folder: Path) -> dict[str, float]:
