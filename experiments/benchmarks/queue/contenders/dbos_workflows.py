@@ -39,15 +39,16 @@ def dbos_worker(url: str) -> None:
 
     app = DBOS(config={"name": "bench", "system_database_url": url, "log_level": "ERROR"})
 
-    @DBOS.step(name="hop")
-    def hop(body: str) -> str:
+    def pass_on(body: str) -> str:
         return body
 
-    @DBOS.workflow(name=NAME)
+    hop = DBOS.step(name="hop")(pass_on)
+
     def hops(body: str) -> None:
         for _ in range(STAGES):
             body = hop(body)
 
+    DBOS.workflow(name=NAME)(hops)
     app.launch()
     DBOS.register_queue(QUEUE, worker_concurrency=CONCURRENCY, polling_interval_sec=0.05)
     while True:
