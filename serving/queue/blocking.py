@@ -13,7 +13,7 @@ from typing import Any, Self
 
 from serving.errors import BrokerUnavailable
 from serving.queue import memory
-from serving.queue.client import Accepted, Submission, check
+from serving.queue.client import Accepted, Submission, check, head
 from serving.queue.frames import Frames
 from serving.queue.link import refusal
 from serving.queue.own_pool import OwnPool
@@ -147,12 +147,10 @@ class BlockingClient:
     def _publish(self, submission: Submission, facts: bytes) -> int:
         """Send all of it or end the connection: recipients that stay behind would get somebody else's mail."""
         serial = self._serial()
-        origin = (submission.principal, submission.key, submission.digest)
         try:
             for recipient in submission.recipients:
                 self._send("producer", "recipient", recipient.lookup, recipient.address)
-            priority = 0 if submission.urgent else 1
-            self._send_body("producer", "accept", serial, priority, *origin, facts, body=submission.body)
+            self._send_body("producer", "accept", *head(serial, submission, facts), body=submission.body)
         except BaseException:
             self._socket.close()
             raise
@@ -160,8 +158,7 @@ class BlockingClient:
 
     def _send_body(self, target: str, name: str, *values: Any, body: bytes) -> None:
         """Inline, through the pool where the request has such a form and there is room, or by memfd."""
-        rest = sum(len(value) * 3 + 8 for value in values if isinstance(value, bytes | str))
-        if len(body) + rest <= memory.MAX_INLINE:
+        if memory.fits_inline(body, *values):
             self._send(target, name, *values, body)
             return
         offset = self._pool.put(body) if self._table.knows(target, f"{name}_pool") else None

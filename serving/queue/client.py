@@ -150,16 +150,20 @@ class Client:
         """Send all of it or end the connection: recipients that stay behind would get somebody else's mail."""
         serial = self._serial()
         answer = link.expect(serial)
-        origin = (submission.principal, submission.key, submission.digest)
         try:
             for recipient in submission.recipients:
                 link.request("producer", "recipient", recipient.lookup, recipient.address)
-            priority = 0 if submission.urgent else 1
-            link.request_with_body("producer", "accept", serial, priority, *origin, facts, body=submission.body)
+            link.request_with_body("producer", "accept", *head(serial, submission, facts), body=submission.body)
         except BaseException:
             link.close()
             raise
         return answer
+
+
+def head(serial: int, submission: Submission, facts: bytes) -> tuple[int, int, str, str | None, bytes, bytes]:
+    """What an `accept` request says before the body."""
+    priority = 0 if submission.urgent else 1
+    return serial, priority, submission.principal, submission.key, submission.digest, facts
 
 
 def check(submission: Submission, facts: bytes, max_body: int) -> None:

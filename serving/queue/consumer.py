@@ -70,8 +70,7 @@ class Consumer(Resource):
         for lease in claimed:
             row, facts = lease.row, lease.row["facts"].encode()
             self._leases[row["id"]] = row["fence"]
-            head = len(lease.principal) * 4 + len(row["recipient"]) + len(row["address"]) + len(facts)
-            follows = head + len(lease.body) > memory.MAX_INLINE
+            follows = not memory.fits_inline(lease.body, lease.principal, row["recipient"], row["address"], facts)
             self.event(
                 "lease",
                 *split(row["id"]),

@@ -90,8 +90,7 @@ class Link:
         Refused `too_large` for a body that the broker would not take.
         """
         check_size(len(body), self.max_body, "a body")
-        rest = sum(len(value.encode() if isinstance(value, str) else value) + 8 for value in values if _is_text(value))
-        if len(body) + rest <= memory.MAX_INLINE:
+        if memory.fits_inline(body, *values):
             self.request(target, name, *values, body)
             return
         if self._table.knows(target, f"{name}_pool"):
@@ -261,10 +260,6 @@ class Link:
 
 def _pool_of(consumer: str) -> str:
     return f"pool of {consumer}"
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, bytes | str)
 
 
 def refusal(reason: int, detail: str) -> Refused:

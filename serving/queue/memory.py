@@ -10,6 +10,12 @@ _SIZE_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW
 _SEALS = _SIZE_SEALS | fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SEAL
 
 
+def fits_inline(body: bytes, *values: object) -> bool:
+    """Whether a body goes into one message with these values; those of a fixed size always have room."""
+    texts = (value.encode() if isinstance(value, str) else value for value in values)
+    return len(body) + sum(len(text) + 8 for text in texts if isinstance(text, bytes)) <= MAX_INLINE
+
+
 def share(octets: bytes) -> int:
     """A new descriptor of a memfd that holds `octets` and can never change again; the caller closes it."""
     fd = os.memfd_create("clarion", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)

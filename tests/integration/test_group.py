@@ -133,12 +133,13 @@ class TestGroup:
         assert [row["key"] for row in grouped.store.sql("SELECT key FROM idempotency ORDER BY key")] == ["a", "b"]
 
     @pytest.mark.parametrize("asked", [False, True])
-    def test_a_row_that_the_database_refuses_is_its_own_verbs_alone(self, grouped: Grouped, asked: bool) -> None:
-        """It may have waited among others': then all is done again, carefully."""
+    @pytest.mark.parametrize("id_", [77, 1 << 70])
+    def test_a_row_that_is_refused_is_its_own_verbs_alone(self, grouped: Grouped, id_: int, asked: bool) -> None:
+        """By the database or by its driver; it may have waited among others': then all is done again, carefully."""
 
         def twice(transaction: Transaction) -> None:
             for _ in range(2):
-                transaction.later("insert_message", id=77, principal="x", body=b"")
+                transaction.later("insert_message", id=id_, principal="x", body=b"")
             if asked:
                 transaction.one("depths")
 
@@ -146,6 +147,25 @@ class TestGroup:
 
         assert answers[1] == "malformed"
         assert len(grouped.store.sql("SELECT id FROM message")) == 2
+
+    def test_an_id_that_none_can_be_harms_nobody(self, grouped: Grouped) -> None:
+        """A peer may name any 64 bits; what is read for all of a transaction must not fail for it."""
+        grouped.commit(accept(), claim("authentication"))
+        strange = [complete(id_, "authenticated") for id_ in (1 << 63, (1 << 64) - 1)]
+        *refused, good, last = grouped.commit(*strange, complete(2, "authenticated"), accept("k"))
+
+        assert set(refused) <= {"lease_lost", "malformed"}
+        assert good is None
+        assert last.notifications
+
+    def test_what_cannot_be_foreseen_is_done_without(self, grouped: Grouped) -> None:
+        """Whatever the reason that the one statement for all of them fails, each verb gets its own answer."""
+        grouped.commit(accept("a"))
+        strange = Foreseen(lambda _: "done", key=("sender", "no\ud800 text"))
+        answers = grouped.commit(strange, accept("k"))
+
+        assert answers[0] == "done"
+        assert answers[1].notifications
 
     @pytest.mark.parametrize("seed", range(12))
     def test_together_is_as_one_after_the_other(self, make_store: Callable[[], Store], seed: int) -> None:

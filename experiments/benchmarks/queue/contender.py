@@ -15,8 +15,7 @@ from experiments.benchmarks.queue.ours import end
 
 STAGES = 5
 BATCH = 50  # pgmq reads, sends and deletes so many in one transaction
-THREADS = 8  # of huey's worker
-CONCURRENCY = 64  # of procrastinate's worker
+CONCURRENCY = 64  # of workers that work on many at once, and of whoever publishes
 
 
 @dataclass(frozen=True, slots=True)

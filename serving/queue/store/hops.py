@@ -112,7 +112,7 @@ def dead(transaction: Transaction, name: LeaseName, cause: str) -> None:
     bury(transaction, leased(transaction, name), "died", cause)
 
 
-def bury(transaction: Transaction, row: Row | Mapping[str, Any], kind: str, cause: str) -> None:
+def bury(transaction: Transaction, row: Row, kind: str, cause: str) -> None:
     """The end as a dead letter, by an event of that kind."""
     account = f"hold:{row['id']}"
     held = transaction.one("account", account=account)
@@ -187,7 +187,7 @@ def _require(transaction: Transaction, id_: int, place: Place, facts: Mapping[st
             raise Refused("incomplete", f"the next stage requires {requirement}")
 
 
-def _move(transaction: Transaction, row: Row | Mapping[str, Any], edge: Edge, facts: str, until: float | None) -> None:
+def _move(transaction: Transaction, row: Row, edge: Edge, facts: str, until: float | None) -> None:
     states = {"stage": "queued", "parked": "parked", "deferred": "deferred", "end": edge.to}
     if edge.kind == "parked" and row["woken"]:  # what it is to wait for came while it was worked on
         edge, until = Edge("stage", edge.to, edge.urgent), None
@@ -207,7 +207,7 @@ def _move(transaction: Transaction, row: Row | Mapping[str, Any], edge: Edge, fa
         transaction.touched.add(edge.to)
 
 
-def _end(transaction: Transaction, row: Row | Mapping[str, Any], state: str) -> None:
+def _end(transaction: Transaction, row: Row, state: str) -> None:
     """An end takes the outgoing mail with it, and a digest's end is its parents'."""
     transaction.later("delete_envelope", id=row["id"])
     parents = "delivered" if state == "delivered" else "dead"

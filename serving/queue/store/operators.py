@@ -27,7 +27,7 @@ def kill(transaction: Transaction, id: str, cause: str) -> Answer:
     row = transaction.one("waiting", id=identifier(id))
     if row is None:
         raise Refused("not_found", "no such notification waits")
-    hops.bury(transaction, dict(row), "killed", cause)
+    hops.bury(transaction, row, "killed", cause)
     return {"id": id}
 
 

@@ -3,7 +3,8 @@
 import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any
@@ -12,6 +13,8 @@ from serving.errors import Refused
 from serving.queue.limits import MAX_FACTS
 from serving.queue.store.database import Cursor, Database, Parameters, Row, statement
 from serving.queue.topology import Topology
+
+MAX_ID = 1 << 63
 
 
 class Identifiers:
@@ -52,7 +55,7 @@ class Foreseen:
 
 
 class Unsettled(Exception):
-    """A write that had waited for others was refused, and it is unknown whose it was: do it all again, carefully."""
+    """What was run for many verbs at once was refused, and it is unknown whose it was: do it all again, carefully."""
 
 
 @dataclass(slots=True)
@@ -77,16 +80,12 @@ class Transaction:
     _has_savepoint: bool = False
 
     def foresee(self, verbs: Iterable[object]) -> None:
-        """Read what these verbs will decide by."""
+        """Read what these verbs will decide by. Raises Unsettled where one of them names what no database takes."""
         foreseen = [] if self.is_careful else [verb for verb in verbs if isinstance(verb, Foreseen)]
-        leases = [verb.lease[0] for verb in foreseen if verb.lease]
+        leases = [verb.lease[0] for verb in foreseen if verb.lease and verb.lease[0] < MAX_ID]
         keys = {verb.key for verb in foreseen if verb.key}
-        if len(leases) > 1:
-            rows = self.all("leased_among", ids=json.dumps(leases))
-            self._leases = {(row["id"], row["fence"], row["owner"]): row for row in rows}
-        if len(keys) > 1:
-            rows = self.all("find_idempotency_among", keys=json.dumps(sorted(keys)))
-            self._keys = {**dict.fromkeys(keys), **{(row["principal"], row["key"]): row for row in rows}}
+        with self._whoever_is_to_blame():
+            self._foresee(leases, keys)
 
     def begin(self) -> None:
         """A verb begins; what it does is part of the transaction unless `undo` is called before the next begins."""
@@ -100,10 +99,8 @@ class Transaction:
 
     def settle(self) -> None:
         """Run what waits; Unsettled where a row of it is refused."""
-        try:
+        with self._whoever_is_to_blame():
             self._run_waiting()
-        except self.database.value_failures as error:
-            raise Unsettled from error
 
     def run(self, name: str, /, **parameters: Any) -> Cursor:
         """Execute a named statement; `now` is always bound."""
@@ -169,6 +166,26 @@ class Transaction:
         """A fresh id."""
         return self.identifiers.next(self.now)
 
+    def _foresee(self, leases: list[int], keys: set[tuple[str, str]]) -> None:
+        if len(leases) > 1:
+            rows = self.all("leased_among", ids=json.dumps(leases))
+            self._leases = {(row["id"], row["fence"], row["owner"]): row for row in rows}
+        if len(keys) > 1:
+            rows = self.all("find_idempotency_among", keys=json.dumps(sorted(keys)))
+            self._keys = {**dict.fromkeys(keys), **{(row["principal"], row["key"]): row for row in rows}}
+
+    @contextmanager
+    def _whoever_is_to_blame(self) -> Iterator[None]:
+        """Failures of the store itself pass; for any other it is unknown which verb's it is: Unsettled."""
+        try:
+            yield
+        except self.database.value_failures as error:
+            raise Unsettled from error
+        except self.database.failures:
+            raise
+        except Exception as error:
+            raise Unsettled from error
+
     def _save(self) -> None:
         """The verb's savepoint, behind what the verbs before it left; theirs is not needed any more."""
         own, self._waiting = self._waiting[self._begun :], self._waiting[: self._begun]
@@ -206,7 +223,7 @@ of them, as a JSON array of objects (`:rows`, in which octets have no place). Wh
 @cache
 def changes_leases(name: str, dialect: str) -> bool:
     """Whether the statement may change a row that is leased."""
-    return statement(name, dialect).startswith("UPDATE notification") and name not in ("claim", "set_reaction")
+    return "UPDATE notification" in statement(name, dialect) and name not in ("claim", "set_reaction")
 
 
 def _numbered(rows: Iterable[Parameters]) -> list[Parameters]:

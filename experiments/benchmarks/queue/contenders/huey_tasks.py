@@ -6,7 +6,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from experiments.benchmarks.queue.contender import STAGES, THREADS, Queue, worker
+from experiments.benchmarks.queue.contender import STAGES, Queue, worker
+
+THREADS = 8
 
 
 def _huey(path: str) -> tuple[Any, Any]:
