@@ -51,6 +51,9 @@ class Lessons:
 def prepare(everything: Pairs, config: Config) -> Lessons:
     """Grows the trees and divides the training pairs by mail; the invented notices go to encoder and head alike.
 
+    The encoder is to learn their words, so it gets their bare labels; what weighs words against history gets them
+    `stressed`: the head, or the encoder's own where no mails are left to fit one.
+
     Without trees the model starts from even odds. Raises BadNotices.
     """
     with_trees = config.history == TREES
@@ -65,11 +68,12 @@ def prepare(everything: Pairs, config: Config) -> Lessons:
     notices = tuple(read_notices(Path(config.notices))) if config.notices else ()
     lent = partial(_lent, everything=everything, config=config)
     borrowing = lent([each for each in notices if not each.held_out])
-    spoken = stressed(borrowing, said(trees, borrowing.features))
+    habit_lent = said(trees, borrowing.features)
+    spoken, weighed = answered(borrowing, habit_lent), stressed(borrowing, habit_lent)
     return Lessons(
         trees=trees,
-        encoder=real.take(first).with_(spoken),
-        head=real.take(then).with_(spoken),
+        encoder=real.take(first).with_(spoken if len(rest) else weighed),
+        head=real.take(then).with_(weighed),
         held_out=lent([each for each in notices if each.held_out]),
     )
 
