@@ -17,7 +17,7 @@ from serving.queue.client import Accepted, Submission, check, head
 from serving.queue.frames import Frames
 from serving.queue.link import refusal
 from serving.queue.own_pool import OwnPool
-from serving.queue.resource import join
+from serving.queue.resource import join, unpack_ids
 from serving.queue.table import PROTOCOL, Table, ignore
 from serving.queue.values import encode
 from serving.queue.wire import MAX_FDS
@@ -68,15 +68,15 @@ class BlockingClient:
         facts = encode(dict(submission.facts))
         check(submission, facts, self._max_body)
         serial = self._publish(submission, facts)
-        ids: list[int] = []
+        ids: tuple[int, ...] = ()
         while True:
             name, values = self._answer("producer", serial)
-            if name == "notification":
-                ids.append(join(values[1], values[2]))
+            if name == "notifications":
+                ids += unpack_ids(values[1])
             elif name == "rejected":
                 raise refusal(values[1], values[2])
             else:
-                return Accepted(join(values[1], values[2]), tuple(ids), bool(values[3]))
+                return Accepted(join(values[1], values[2]), ids + unpack_ids(values[4]), bool(values[3]))
 
     def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """See `Client.query`."""

@@ -15,7 +15,6 @@ from serving.queue import limits
 from serving.queue.lease import Lease
 from serving.queue.leases import Leases
 from serving.queue.link import Link
-from serving.queue.resource import join
 from serving.queue.values import encode
 
 
@@ -88,9 +87,7 @@ class Client:
         link = await self._linked()
         check(submission, facts, link.max_body)
         await link.use_credit()
-        rows = await self._publish(link, submission, facts)
-        *notifications, (high, low, duplicate) = rows
-        return Accepted(join(high, low), tuple(join(*words) for words in notifications), bool(duplicate))
+        return Accepted(*await self._publish(link, submission, facts))
 
     async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of a named query. Refused when the broker says no."""

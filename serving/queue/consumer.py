@@ -1,13 +1,14 @@
 """clarion_consumer_v1 as the broker serves it: what it leases out, and how hops are collected and applied."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from serving.errors import Refused
+from serving.errors import ProtocolError, Refused
 from serving.queue import limits, memory
 from serving.queue.pool import Pool
 from serving.queue.regions import Regions
-from serving.queue.resource import Resource, join, milliseconds, split
+from serving.queue.resource import Resource, join, milliseconds, pack_leases, split, unpack_leases
 from serving.queue.store import history, hops
 from serving.queue.store.hops import Claimed, LeaseName, Pending
 from serving.queue.store.ledger import Posting
@@ -163,11 +164,15 @@ class Consumer(Resource):
         except Refused as refused:
             raise self.error("too_much_pending", refused.detail) from refused
 
-    def on_complete(self, high: int, low: int, fence: int, outcome: str, until_high: int, until_low: int) -> None:
-        """Apply the hop."""
-        name, pending = self._name(high, low, fence), self._take(join(high, low))
+    def on_complete(self, leases: bytes, outcome: str, until_high: int, until_low: int) -> None:
+        """Apply these hops, each by itself."""
         until = join(until_high, until_low) / 1000 or None
-        self._submit(name, lambda t: hops.complete(t, name, outcome, pending, until), ends=True)
+        names = [LeaseName(id_, fence, self.owner) for id_, fence in self._named_in(leases)]
+        verbs = [
+            Foreseen(partial(hops.complete, name=name, outcome=outcome, pending=self._take(name.id), until=until), name)
+            for name in names
+        ]
+        self.session.submit_all(verbs, lambda answers: self._settled(names, answers, ends=True))
 
     def on_note(self, high: int, low: int, fence: int, kind: str) -> None:
         """Write down what is about to happen."""
@@ -231,18 +236,29 @@ class Consumer(Resource):
     def _name(self, high: int, low: int, fence: int) -> LeaseName:
         return LeaseName(join(high, low), fence, self.owner)
 
-    def _submit(self, name: LeaseName, verb: Callable[[Transaction], None], *, ends: bool) -> None:
-        self.session.submit(Foreseen(verb, lease=name), lambda answer: self._settled(name, answer, ends))
+    def _named_in(self, records: bytes) -> list[tuple[int, int]]:
+        try:
+            leases = unpack_leases(records)
+        except ProtocolError as error:
+            raise self.error("bad_leases", str(error)) from error
+        if not leases:
+            raise self.error("bad_leases", "no lease is named")
+        return leases
 
-    def _settled(self, name: LeaseName, answer: Refused | None, ends: bool) -> None:
-        if isinstance(answer, Refused):
-            self.event("refused", *split(name.id), name.fence, self.session.reason(answer), answer.detail)
-            if answer.reason == "lease_lost":
+    def _submit(self, name: LeaseName, verb: Callable[[Transaction], None], *, ends: bool) -> None:
+        self.session.submit_all([Foreseen(verb, name)], lambda answers: self._settled([name], answers, ends=ends))
+
+    def _settled(self, names: Sequence[LeaseName], answers: Sequence[Refused | None], *, ends: bool) -> None:
+        settled = []
+        for name, answer in zip(names, answers, strict=True):
+            if isinstance(answer, Refused):
+                self.event("refused", *split(name.id), name.fence, self.session.reason(answer), answer.detail)
+            else:
+                settled.append((name.id, name.fence))
+            if ends if answer is None else answer.reason == "lease_lost":
                 self._forget(name.id, name.fence)
-            return
-        self.event("settled", *split(name.id), name.fence)
-        if ends:
-            self._forget(name.id, name.fence)
+        if settled:
+            self.event("settled", pack_leases(settled))
 
     def _forget(self, id_: int, fence: int) -> None:
         """A newer lease of the same notification stays."""

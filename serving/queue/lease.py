@@ -78,7 +78,7 @@ class Lease:
         if hop is not None:
             self._collect(hop)
         until = hop.until if hop is not None and hop.until is not None else 0.0
-        await self._leases.end(self, "complete", outcome, *split(int(until * 1000)))
+        await self._leases.complete(self, outcome, int(until * 1000))
 
     async def note(self, kind: str, facts: Mapping[str, Any]) -> None:
         """Write down what is about to happen; returns after the commit."""

@@ -9,7 +9,9 @@ from typing import Any
 from serving.errors import BrokerUnavailable, Refused
 from serving.queue.lease import Lease
 from serving.queue.link import Link, refusal
-from serving.queue.resource import join, split
+from serving.queue.resource import join, pack_leases, split, unpack_leases
+
+_TOGETHER = 256  # leases in one request
 
 _names = itertools.count(1)
 
@@ -25,6 +27,7 @@ class Leases:
         self._heads: dict[int, list[Any]] = {}
         self._held: set[tuple[int, int]] = set()
         self._waiting: dict[tuple[int, int], list[asyncio.Future[None]]] = {}
+        self._ending: dict[tuple[str, int], list[tuple[int, int]]] = {}
         self._detached = False
         self._room = 0
 
@@ -34,6 +37,7 @@ class Leases:
             return
         self._link, self._room = link, 0
         self._heads.clear()
+        self._ending.clear()
         link.add_consumer(self._name, self._stage, self._visibility, self._on_event)
         link.when_ended(self._ended)
         self._resume()
@@ -75,15 +79,44 @@ class Leases:
 
     async def ask(self, lease: Lease, name: str, *values: Any) -> None:
         """Send a lease's request and wait until it is settled; raises Refused or BrokerUnavailable."""
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self.send(name, *split(lease.id), lease.fence, *values)
-        self._waiting.setdefault((lease.id, lease.fence), []).append(future)
-        await future
+        self._say(lease, name, *values)
+        await self._settled(lease)
 
     async def end(self, lease: Lease, name: str, *values: Any) -> None:
         """Like `ask`, for what ends the lease: there is room for another one then."""
+        self._say(lease, name, *values)
+        await self._over(lease)
+
+    async def complete(self, lease: Lease, outcome: str, until: int) -> None:
+        """End the lease with its hop, `until` in milliseconds; those of one turn of the loop are sent together."""
+        link = self._linked()
+        if not self._ending:
+            asyncio.get_running_loop().call_soon(self._complete, link)
+        self._ending.setdefault((outcome, until), []).append((lease.id, lease.fence))
+        await self._over(lease)
+
+    def _say(self, lease: Lease, name: str, *values: Any) -> None:
+        """Send a lease's request, behind those that came before it: answers name no request."""
+        self._complete(self._linked())
+        self.send(name, *split(lease.id), lease.fence, *values)
+
+    def _complete(self, link: Link) -> None:
+        if self._link is not link or not self._is_linked:  # whoever waits was told that the connection is over
+            return
+        ending, self._ending = self._ending, {}
+        for (outcome, until), leases in ending.items():
+            for start in range(0, len(leases), _TOGETHER):
+                self.send("complete", pack_leases(leases[start : start + _TOGETHER]), outcome, *split(until))
+
+    def _settled(self, lease: Lease) -> "asyncio.Future[None]":
+        """What is answered to the last request about the lease."""
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault((lease.id, lease.fence), []).append(future)
+        return future
+
+    async def _over(self, lease: Lease) -> None:
         try:
-            await self.ask(lease, name, *values)
+            await self._settled(lease)
         except Refused as refused:
             if refused.reason == "lease_lost":
                 self._drop(lease.id, lease.fence)
@@ -149,21 +182,27 @@ class Leases:
             self._answered(name, values)
 
     def _answered(self, name: str, values: list[Any]) -> None:
-        high, low, fence, *rest = values
-        lease = (join(high, low), fence)
-        if name == "revoked":
-            self._drop(*lease)
+        if name == "settled":
+            for lease in unpack_leases(values[0]):
+                self._answer(lease, None)
             return
+        high, low, fence, *rest = values
+        if name == "revoked":
+            self._drop(join(high, low), fence)
+        else:
+            self._answer((join(high, low), fence), refusal(rest[0], rest[1]))
+
+    def _answer(self, lease: tuple[int, int], refused: Refused | None) -> None:
         waiting = self._waiting.get(lease, [])
         future = waiting.pop(0) if waiting else None
         if not waiting:
             self._waiting.pop(lease, None)
         if future is None or future.done():
             return
-        if name == "settled":
+        if refused is None:
             future.set_result(None)
         else:
-            future.set_exception(refusal(rest[0], rest[1]))
+            future.set_exception(refused)
 
     def _arrive(self, head: list[Any], body: bytes) -> None:
         (high, low, fence, message_high, message_low, ordinal, attempt, priority, at_high, at_low, *texts) = head

@@ -13,6 +13,7 @@ from serving.queue import memory
 from serving.queue.connection import Connection
 from serving.queue.limits import check_size
 from serving.queue.own_pool import OwnPool
+from serving.queue.resource import join, unpack_ids
 from serving.queue.table import PROTOCOL, Handler, Table, ignore
 
 _MAX_BODY = 1 << 30
@@ -28,7 +29,7 @@ class Link:
     def __init__(self, sock: socket.socket) -> None:
         self._table = Table(_FIRST_FREE)
         self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._ids: dict[int, list[tuple[int, int]]] = {}
+        self._ids: dict[int, tuple[int, ...]] = {}
         self._ended: list[Callable[[BrokerUnavailable], None]] = []
         self._reason = "the broker went away; connect again"
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -210,12 +211,12 @@ class Link:
         if name == "credit":
             for _ in range(values[0]):
                 self._credit.release()
-        elif name == "notification":
-            serial, *words = values
-            self._ids.setdefault(serial, []).append((words[0], words[1]))
+        elif name == "notifications":
+            serial, ids = values
+            self._ids[serial] = self._ids.get(serial, ()) + unpack_ids(ids)
         elif name == "accepted":
-            serial, *rest = values
-            self._settle(serial, [*self._ids.pop(serial, []), tuple(rest)])
+            serial, high, low, duplicate, ids = values
+            self._settle(serial, (join(high, low), self._ids.pop(serial, ()) + unpack_ids(ids), bool(duplicate)))
         elif name == "rejected":
             self._settle(values[0], refusal(values[1], values[2]))
 

@@ -1,17 +1,19 @@
 """clarion_producer_v1 as the broker serves it."""
 
+import asyncio
 import os
 from typing import Any
 
 from serving.errors import Refused
 from serving.queue import limits
-from serving.queue.resource import Resource, split
+from serving.queue.resource import Resource, pack_ids, split
 from serving.queue.store import intake
 from serving.queue.store.intake import Ids, NewMessage
 from serving.queue.store.transaction import Foreseen
 from serving.queue.values import json_object
 
 CREDIT = 256
+_IDS = 500  # in one event
 
 
 class Producer(Resource):
@@ -21,7 +23,7 @@ class Producer(Resource):
 
     def open(self) -> None:
         """Grant the first credit."""
-        self._credit = CREDIT
+        self._credit, self._owed = CREDIT, 0
         self._recipients: list[tuple[bytes, bytes]] = []
         self._fault: Refused | None = None
         self.event("credit", CREDIT)
@@ -84,11 +86,23 @@ class Producer(Resource):
             raise Refused("malformed", "no such priority")
 
     def _answer(self, serial: int, answer: Ids | Refused) -> None:
-        self._credit += 1
+        self._grant_soon()
         if isinstance(answer, Refused):
             self.event("rejected", serial, self.session.reason(answer), answer.detail)
-        else:
-            for id_ in answer.notifications:
-                self.event("notification", serial, *split(id_))
-            self.event("accepted", serial, *split(answer.message), int(answer.duplicate))
-        self.event("credit", 1)
+            return
+        ids = answer.notifications
+        while len(ids) > _IDS:
+            self.event("notifications", serial, pack_ids(ids[:_IDS]))
+            ids = ids[_IDS:]
+        self.event("accepted", serial, *split(answer.message), int(answer.duplicate), pack_ids(ids))
+
+    def _grant_soon(self) -> None:
+        """Credit for what was answered, once for all that is answered in this turn of the loop."""
+        if not self._owed:
+            asyncio.get_running_loop().call_soon(self._grant)
+        self._owed += 1
+
+    def _grant(self) -> None:
+        count, self._owed = self._owed, 0
+        self._credit += count
+        self.event("credit", count)

@@ -1,5 +1,7 @@
 """What every object of a session has: an interface, an id, and a way to send its events."""
 
+import struct
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from serving.errors import ProtocolError
@@ -8,6 +10,9 @@ from serving.queue.wire import Interface, Message
 
 if TYPE_CHECKING:
     from serving.queue.session import Session
+
+
+_LEASE = struct.Struct("<QI")
 
 
 class Resource:
@@ -71,3 +76,27 @@ def split(value: int) -> tuple[int, int]:
 def milliseconds(seconds: float) -> tuple[int, int]:
     """A time as two words of milliseconds."""
     return split(int(seconds * 1000))
+
+
+def pack_leases(leases: Iterable[tuple[int, int]]) -> bytes:
+    """Leases, each an id and its fence, as records."""
+    return b"".join([_LEASE.pack(id_, fence) for id_, fence in leases])
+
+
+def unpack_leases(records: bytes) -> list[tuple[int, int]]:
+    """The leases again; ProtocolError where the octets are no whole records."""
+    if len(records) % _LEASE.size:
+        raise ProtocolError("leases are records of 12 octets")
+    return list(_LEASE.iter_unpack(records))
+
+
+def pack_ids(ids: Sequence[int]) -> bytes:
+    """Ids, 8 octets each."""
+    return struct.pack(f"<{len(ids)}Q", *ids)
+
+
+def unpack_ids(records: bytes) -> tuple[int, ...]:
+    """The ids again; ProtocolError where the octets are no whole ids."""
+    if len(records) % 8:
+        raise ProtocolError("ids are records of 8 octets")
+    return struct.unpack(f"<{len(records) // 8}Q", records)

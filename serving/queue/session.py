@@ -3,7 +3,7 @@
 import logging
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from serving.errors import ProtocolError, Refused
@@ -71,13 +71,18 @@ class Session:
 
     def submit(self, verb: Verb, done: Done) -> None:
         """Run the verb in the next transaction. A peer with too many of them outstanding is not read until some end."""
-        self._begin()
-        self.broker.committer.submit(verb, lambda answer: self._end(done, answer))
+        self._begin(1)
+        self.broker.committer.submit(verb, lambda answer: self._end(1, done, answer))
+
+    def submit_all(self, verbs: Sequence[Verb], done: Done) -> None:
+        """The same for several, whose answers come together."""
+        self._begin(len(verbs))
+        self.broker.committer.submit_all(verbs, lambda answers: self._end(len(verbs), done, answers))
 
     def read(self, verb: Verb, done: Done) -> None:
         """Run a long query beside the transactions, on what was committed."""
-        self._begin()
-        self.broker.reader.submit(verb, lambda answer: self._end(done, answer))
+        self._begin(1)
+        self.broker.reader.submit(verb, lambda answer: self._end(1, done, answer))
 
     def held(self, owner: str, stage: str) -> set[int]:
         """The ids that this session's consumers of the stage hold for that process."""
@@ -134,13 +139,13 @@ class Session:
         self.connection.flush()
         self.connection.close()
 
-    def _begin(self) -> None:
-        self._outstanding += 1
+    def _begin(self, verbs: int) -> None:
+        self._outstanding += verbs
         if self._outstanding >= MAX_OUTSTANDING:
             self.connection.pause()
 
-    def _end(self, done: Done, answer: Any) -> None:
-        self._outstanding -= 1
+    def _end(self, verbs: int, done: Done, answer: Any) -> None:
+        self._outstanding -= verbs
         if self._outstanding <= MAX_OUTSTANDING // 2:
             self.connection.resume()
         done(answer)

@@ -12,6 +12,7 @@ import pytest
 from serving.errors import BrokerUnavailable, Refused
 from serving.queue.client import Client
 from serving.queue.lease import Expected, Hop, Lease
+from serving.queue.resource import join, pack_leases
 from tests.conftest import BrokerProcess
 from tests.integration.peers import Raw, submission
 
@@ -30,10 +31,11 @@ asyncio.run(main())
 THIEF = """
 import sys
 from pathlib import Path
+from serving.queue.resource import pack_leases
 from tests.integration.peers import Raw
 raw = Raw(Path(sys.argv[1])).bind().make("consumer", 4, "authentication", 60000)
 id_, fence = int(sys.argv[2]), int(sys.argv[3])
-raw.send(4, "complete", id_ >> 32, id_ & 0xFFFFFFFF, fence, "authenticated", 0, 0)
+raw.send(4, "complete", pack_leases([(id_, fence)]), "authenticated", 0, 0)
 print(raw.wait("refused")[3])
 """
 
@@ -124,7 +126,7 @@ async def test_a_lease_is_revoked_when_its_time_is_over(broker: BrokerProcess, c
     raw.send(4, "grant", 1)
     lease = await asyncio.to_thread(raw.wait, "lease")
     revoked = await asyncio.to_thread(raw.wait, "revoked")
-    raw.send(4, "complete", *lease[:3], "authenticated", 0, 0)
+    raw.send(4, "complete", pack_leases([(join(*lease[:2]), lease[2])]), "authenticated", 0, 0)
     refused = await asyncio.to_thread(raw.wait, "refused")
     raw.close()
 

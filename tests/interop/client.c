@@ -31,6 +31,18 @@ struct state {
 
 static uint64_t word(uint32_t hi, uint32_t lo) { return (uint64_t)hi << 32 | lo; }
 
+/* Records are little endian, whatever the machine is. */
+static uint64_t little(const unsigned char *octets, int size) {
+    return size ? octets[0] | little(octets + 1, size - 1) << 8 : 0;
+}
+static void put(unsigned char *octets, uint64_t value, int size) {
+    for (int at = 0; at < size; at++) octets[at] = value >> 8 * at & 0xFF;
+}
+
+static struct wl_array array(const void *octets, size_t size) {
+    return (struct wl_array){.size = size, .alloc = size, .data = (void *)octets};
+}
+
 static void fail(const char *what) {
     perror(what);
     exit(2);
@@ -84,13 +96,15 @@ static void on_credit(void *data, struct clarion_producer_v1 *producer, uint32_t
     (void)producer;
     ((struct state *)data)->credit += count;
 }
-static void on_notification(void *data, struct clarion_producer_v1 *producer, uint32_t serial, uint32_t hi, uint32_t lo) {
+static void on_notifications(void *data, struct clarion_producer_v1 *producer, uint32_t serial, struct wl_array *ids) {
     (void)data, (void)producer;
-    printf("notification %u %" PRIu64 "\n", serial, word(hi, lo));
+    for (const unsigned char *id = ids->data; id < (unsigned char *)ids->data + ids->size; id += 8)
+        printf("notification %u %" PRIu64 "\n", serial, little(id, 8));
 }
 static void on_accepted(void *data, struct clarion_producer_v1 *producer, uint32_t serial, uint32_t hi, uint32_t lo,
-                        uint32_t duplicate) {
-    (void)producer, (void)hi, (void)lo;
+                        uint32_t duplicate, struct wl_array *ids) {
+    (void)hi, (void)lo;
+    on_notifications(data, producer, serial, ids);
     ((struct state *)data)->accepted++;
     ((struct state *)data)->fresh += !duplicate;
     printf("accepted %u %u\n", serial, duplicate);
@@ -101,14 +115,17 @@ static void on_rejected(void *data, struct clarion_producer_v1 *producer, uint32
     ((struct state *)data)->accepted++;
     printf("rejected %u %u %s\n", serial, reason, detail);
 }
-static const struct clarion_producer_v1_listener producer_listener = {on_credit, on_notification, on_accepted,
+static const struct clarion_producer_v1_listener producer_listener = {on_credit, on_notifications, on_accepted,
                                                                        on_rejected};
 
 /* ---- consumer ---- */
 static void complete(struct state *state, struct clarion_consumer_v1 *consumer, const unsigned char *octets,
                      size_t size, const char *way) {
     printf("body %" PRIu64 " %s %zu %u\n", word(state->lease.hi, state->lease.lo), way, size, sum(octets, size));
-    clarion_consumer_v1_complete(consumer, state->lease.hi, state->lease.lo, state->lease.fence, "authenticated", 0, 0);
+    unsigned char record[12];
+    put(record, word(state->lease.hi, state->lease.lo), 8), put(record + 8, state->lease.fence, 4);
+    struct wl_array leases = array(record, sizeof record);
+    clarion_consumer_v1_complete(consumer, &leases, "authenticated", 0, 0);
 }
 static void on_lease(void *data, struct clarion_consumer_v1 *consumer, uint32_t hi, uint32_t lo, uint32_t fence,
                      uint32_t message_hi, uint32_t message_lo, uint32_t ordinal, uint32_t attempt, uint32_t priority,
@@ -137,10 +154,12 @@ static void on_body_pool(void *data, struct clarion_consumer_v1 *consumer, uint3
     complete(state, consumer, state->received_memory + offset, size, "pool");
     clarion_consumer_v1_release(consumer, offset);
 }
-static void on_settled(void *data, struct clarion_consumer_v1 *consumer, uint32_t hi, uint32_t lo, uint32_t fence) {
+static void on_settled(void *data, struct clarion_consumer_v1 *consumer, struct wl_array *leases) {
     (void)consumer;
-    ((struct state *)data)->settled++;
-    printf("settled %" PRIu64 " %u\n", word(hi, lo), fence);
+    for (const unsigned char *lease = leases->data; lease < (unsigned char *)leases->data + leases->size; lease += 12) {
+        ((struct state *)data)->settled++;
+        printf("settled %" PRIu64 " %" PRIu64 "\n", little(lease, 8), little(lease + 8, 4));
+    }
 }
 static void on_refused(void *data, struct clarion_consumer_v1 *consumer, uint32_t hi, uint32_t lo, uint32_t fence,
                        uint32_t reason, const char *detail) {
@@ -180,10 +199,6 @@ static struct clarion_pool_v1 *pool(struct state *state, unsigned char **memory)
     clarion_pool_v1_add_listener(made, &pool_listener, state);
     close(fd);
     return made;
-}
-
-static struct wl_array array(const void *octets, size_t size) {
-    return (struct wl_array){.size = size, .alloc = size, .data = (void *)octets};
 }
 
 static void publish(struct state *state, struct clarion_producer_v1 *producer) {

@@ -6,7 +6,9 @@ Every answer goes out after the commit's fsync.
 import asyncio
 import logging
 import threading
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Sequence
+from itertools import islice
 from typing import Any
 
 from serving.errors import Refused
@@ -14,7 +16,7 @@ from serving.queue.store.database import Database
 from serving.queue.store.group import Group, Verb
 from serving.queue.topology import Topology
 
-Done = Callable[[Any], None]  # gets the verb's value, or a Refused
+Done = Callable[[Any], None]  # gets the verb's value, or a Refused; or a list of them
 
 _log = logging.getLogger(__name__)
 
@@ -33,7 +35,7 @@ class Committer:
         self._database, self._touched, self._batch = database, touched, batch
         self._group = Group(database, topology)
         self._loop = asyncio.get_running_loop()
-        self._waiting: list[tuple[Verb, Done]] = []
+        self._waiting: deque[tuple[Sequence[Verb], Done]] = deque()
         self._wake = threading.Condition()
         self._stopping = False
         self._thread = threading.Thread(target=self._work, name="committer", daemon=True)
@@ -41,8 +43,12 @@ class Committer:
 
     def submit(self, verb: Verb, done: Done) -> None:
         """Run the verb in the next transaction."""
+        self.submit_all([verb], lambda answers: done(answers[0]))
+
+    def submit_all(self, verbs: Sequence[Verb], done: Done) -> None:
+        """Run these verbs in the next transaction, each by itself; `done` gets all their answers."""
         with self._wake:
-            self._waiting.append((verb, done))
+            self._waiting.append((verbs, done))
             self._wake.notify()
 
     async def run(self, verb: Verb) -> Any:
@@ -67,20 +73,29 @@ class Committer:
             with self._wake:
                 while not self._waiting and not self._stopping:
                     self._wake.wait()
-                batch, self._waiting = self._waiting[: self._batch], self._waiting[self._batch :]
+                batch = self._next()
             if not batch:
                 return
-            answers, touched = self._group.commit([verb for verb, _ in batch])
-            done = [callback for _, callback in batch]
+            answers, touched = self._group.commit([verb for verbs, _ in batch for verb in verbs])
+            each = iter(answers)
+            done = [(callback, list(islice(each, len(verbs)))) for verbs, callback in batch]
             try:
-                self._loop.call_soon_threadsafe(self._deliver, done, answers, touched)
+                self._loop.call_soon_threadsafe(self._deliver, done, touched)
             except RuntimeError:  # the loop is closed: nobody is left to be told
                 return
 
-    def _deliver(self, done: list[Done], answers: list[Any], touched: set[str]) -> None:
-        for callback, answer in zip(done, answers, strict=True):
+    def _next(self) -> list[tuple[Sequence[Verb], Done]]:
+        """What goes into one transaction."""
+        batch, left = [], self._batch
+        while self._waiting and left > 0:
+            batch.append(self._waiting.popleft())
+            left -= len(batch[-1][0])
+        return batch
+
+    def _deliver(self, done: list[tuple[Done, list[Any]]], touched: set[str]) -> None:
+        for callback, answers in done:
             try:
-                callback(answer)
+                callback(answers)
             except Exception:
                 _log.exception("an answer could not be handed over")
         if touched:
