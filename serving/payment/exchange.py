@@ -5,10 +5,10 @@ about, and what the provider has not committed is sent again under the same key.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from serving.payment.provider import Absent, Answer, Declined, Done, Order, Provider
+from serving.payment.provider import Absent, Answer, Declined, Done, NeedsPayer, Order, Provider
 
 
 class Ledger(Protocol):
@@ -61,9 +61,12 @@ async def exchange(
         case "refused":
             return Declined(_detail(intent, "reason"))
         case "open":
-            answer = await _ask_then_perform(provider, order)
+            known = replace(order, reference=order.reference or str(intent.get("reference") or ""))
+            answer = await _ask_then_perform(provider, known)
         case _:
             answer = await provider.perform(order)
+    if isinstance(answer, NeedsPayer) and answer.reference:
+        await ledger.execute("remember_intent", key=order.key, reference=answer.reference)
     if isinstance(answer, Done):
         await close(ledger, order, answer, transfer=transfer, wake=wake)
     return answer

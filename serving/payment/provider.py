@@ -10,22 +10,30 @@ LARGEST_AMOUNT = 2**31 - 1
 
 
 class Verb(StrEnum):
-    """What a provider does with money that it keeps for a payer apart from ours."""
+    """What a provider does: with money that it keeps for a payer apart from ours, and with a card held directly."""
 
     CHARGE = "charge"  # from the payer's card or account into the money kept for the payer
     RELEASE = "release"  # from the money kept for the payer to us
     REFUND = "refund"  # from the money kept for the payer back to the card or account
+    HOLD = "hold"  # on the payer's card, until it is captured, voided, or too old
+    CAPTURE = "capture"  # of what was held, or of less, to us; what is left is the payer's again
+    VOID = "void"  # of what was held: nothing is taken
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What we want the provider to do, once for each `key` however often it is sent. `amount` is minor units, > 0."""
+    """What we want the provider to do, once for each `key` however often it is sent. `amount` is minor units, > 0.
+
+    `reference` is the provider's own name: of the hold that is captured or voided, of the charge that is refunded, or
+    what `NeedsPayer` named when this very order was sent before.
+    """
 
     key: str
     verb: Verb
     payer: str
     amount: int
     currency: str
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +52,10 @@ class Declined:
 
 @dataclass(frozen=True, slots=True)
 class NeedsPayer:
-    """Nothing moved; it will when the payer has agreed at `url`."""
+    """Nothing moved; it will when the payer has agreed at `url`. `reference` names what they agree to."""
 
     url: str
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)

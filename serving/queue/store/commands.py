@@ -91,10 +91,20 @@ def open_intent(
     row = transaction.one("intent", key=key)
     if row is not None:
         outcome = None if row["outcome"] is None else json.loads(row["outcome"])
-        return {"state": row["state"], "outcome": outcome}
+        return {"state": row["state"], "outcome": outcome, "reference": json.loads(row["payload"]).get("reference")}
     of = None if notification is None else identifier(notification)
     transaction.run("insert_intent", key=key, verb=verb, notification=of, payload=json.dumps(payload))
-    return {"state": "opened", "outcome": None}
+    return {"state": "opened", "outcome": None, "reference": None}
+
+
+def remember_intent(transaction: Transaction, key: str, reference: str) -> Answer:
+    """Write down the provider's own name for what an open intent began; it is asked by that name from now on."""
+    row = transaction.one("intent", key=key)
+    if row is None or row["state"] != "open":
+        raise Refused("not_found", "no such intent is open")
+    payload = {**json.loads(row["payload"]), "reference": reference}
+    transaction.run("update_intent", key=key, payload=json.dumps(payload))
+    return {"reference": reference}
 
 
 def close_intent(
@@ -147,6 +157,7 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
         react,
         reset_offset,
         open_intent,
+        remember_intent,
         close_intent,
         bundle,
     )

@@ -1,0 +1,1 @@
+UPDATE intent SET payload = :payload WHERE key = :key AND state = 'open'
