@@ -110,6 +110,7 @@ def top_up_wallet(
     amount: Annotated[float, typer.Argument(min=0.01, max=1_000_000.0, help="In the currency's major unit.")],
 ) -> None:
     """Charge a recipient at the payment provider, and credit the wallet."""
+    from serving import money
     from serving.payment import topup
     from serving.payment.provider import Done
     from serving.payment.sandbox_client import SandboxClient
@@ -124,7 +125,7 @@ def top_up_wallet(
         async with SandboxClient(settings.provider_url) as provider:
             minor = round(amount * 100)
             return await topup.top_up(
-                client, provider, lookup=lookup, amount=minor, currency=settings.currency, key=key
+                client, provider, wallet=money.wallet_of(lookup), amount=minor, currency=settings.currency, key=key
             )
 
     answer = ask(settings, work)

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, assert_never
 
+from serving import money
 from serving import pipeline as p
-from serving.queue.lease import Expected, Hop, Posting, Seen
+from serving.queue.lease import Expected, Hop, Seen
 
 _LONGEST = 300
 
@@ -35,8 +36,12 @@ def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, A
             return Hop({"envelope": _form(envelope), "waiver": waiver}, envelope.body)
         case p.KeyMissing(reason):
             return Hop({"held": reason})
-        case p.Held() | p.Waived() | p.Unfunded() | p.Captured() | p.Unbilled() | p.Returned():
-            return _money(outcome, id_, recipient, facts)
+        case p.Held() | p.Waived() | p.Free() | p.Owed():
+            return _paid(outcome, id_)
+        case p.Due() | p.Unfunded() | p.Lapsed() | p.Asked() | p.Expired():
+            return _unpaid(outcome)
+        case p.Captured() | p.Unbilled() | p.Returned():
+            return _settled(outcome, id_, recipient, facts)
         case p.Sent(receipt):
             return Hop({"receipt": {**asdict(receipt), "text": _words(receipt.text)}})
         case p.Undeliverable(reply):
@@ -67,34 +72,52 @@ def _triaged(outcome: p.Discarded | p.Digested | p.Delayed) -> Hop:
             assert_never(outcome)
 
 
-def _money(
-    outcome: p.Held | p.Waived | p.Unfunded | p.Captured | p.Unbilled | p.Returned,
-    id_: int,
-    recipient: bytes,
-    facts: Mapping[str, Any],
-) -> Hop:
-    wallet, held = f"wallet:{recipient.hex()}", f"hold:{id_}"
-    currency = facts.get("hold", {}).get("currency", "")
+def _paid(outcome: p.Held | p.Waived | p.Free | p.Owed, id_: int) -> Hop:
     match outcome:
-        case p.Held(hold):
-            return Hop({"hold": asdict(hold)}, postings=_move(wallet, held, hold.amount), currency=hold.currency)
+        case p.Held(hold) | p.Owed(hold):
+            postings = money.hold(id_, hold.account, hold.amount)
+            return Hop({"hold": asdict(hold)}, postings=postings, currency=hold.currency)
         case p.Waived(reason):
             return Hop({"waiver": reason})
-        case p.Unfunded(amount, due, until):
-            return Hop({"unfunded": {"amount": amount, "currency": due, "until": until}}, until=until)
-        case p.Captured(amount):
-            return Hop({"captured": amount}, postings=_move(held, "revenue", amount), currency=currency)
-        case p.Unbilled(waiver):
-            return Hop({"unbilled": waiver})
-        case p.Returned(amount, reply):
-            returned = {"amount": amount, "reply": _words(reply)}
-            return Hop({"returned": returned}, postings=_move(held, wallet, amount), currency=currency)
+        case p.Free(account):
+            return Hop({"waiver": "allowance"}, postings=money.use_allowance(account), currency=money.UNITS)
         case _:
             assert_never(outcome)
 
 
-def _move(source: str, target: str, amount: int) -> tuple[Posting, ...]:
-    return (Posting(source, -amount), Posting(target, amount)) if amount else ()
+def _unpaid(outcome: p.Due | p.Unfunded | p.Lapsed | p.Asked | p.Expired) -> Hop:
+    match outcome:
+        case p.Due(amount, currency, until):
+            return Hop({"due": {"amount": amount, "currency": currency, "until": until}})
+        case p.Unfunded(amount, currency, until):
+            return Hop({"unfunded": {"amount": amount, "currency": currency, "until": until}}, until=until)
+        case p.Lapsed(amount, currency):
+            return Hop({"lapsed": {"amount": amount, "currency": currency}})
+        case p.Asked(notice, until):
+            return Hop({"asked": str(notice)}, until=until)
+        case p.Expired(notice):
+            return Hop({"expired": None if notice is None else str(notice)})
+        case _:
+            assert_never(outcome)
+
+
+def _settled(
+    outcome: p.Captured | p.Unbilled | p.Returned, id_: int, recipient: bytes, facts: Mapping[str, Any]
+) -> Hop:
+    hold = facts.get("hold", {})
+    source = hold.get("account") or money.wallet_of(recipient)  # holds of schema 4 do not say
+    held, currency = hold.get("amount", 0), hold.get("currency", "")
+    match outcome:
+        case p.Captured(amount):
+            postings = money.capture(id_, source, amount, held)
+            return Hop({"captured": amount}, postings=postings, currency=currency)
+        case p.Unbilled(waiver):
+            return Hop({"unbilled": waiver})
+        case p.Returned(amount, reply):
+            returned = {"amount": amount, "reply": _words(reply)}
+            return Hop({"returned": returned}, postings=money.void(id_, source, amount), currency=currency)
+        case _:
+            assert_never(outcome)
 
 
 def _words(text: str) -> str:

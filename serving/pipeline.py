@@ -3,6 +3,7 @@
 receive → authenticate → analyze → urgent?       → encrypt → pay → deliver → settle → recipient
                             ↑    → not urgent?   → triage: discard | digest | delay
                             └──── → model error? → reanalyze (bounded), then fail open
+                                                             pay → no money? → ask, wait; then expire | owe | digest
 """
 
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ class Stage(StrEnum):
     PAYMENT = "payment"
     DELIVERY = "delivery"
     SETTLEMENT = "settlement"
+    NOTICE = "notice"
 
 
 class End(StrEnum):
@@ -81,10 +83,11 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True)
 class OpenByPolicy:
-    """A mail that travels open because a written policy says so (`policy` says whose). Made by `encryption` alone."""
+    """A mail that travels open because a written policy says so (`policy` says whose), or because it is a notice to a
+    sender, which holds nothing of any mail. Made by `encryption` alone."""
 
     body: bytes
-    policy: Literal["recipient", "sender"]
+    policy: Literal["recipient", "sender", "notice"]
 
 
 Envelope = Sealed | OpenByPolicy
@@ -92,10 +95,11 @@ Envelope = Sealed | OpenByPolicy
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Money set aside for one notification, in minor units. Made by `payment` alone."""
+    """Money set aside for one notification, in minor units, from `account`: whoever pays. Made by `payment` alone."""
 
     amount: int
     currency: str
+    account: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,12 +237,58 @@ class Waived:
 
 
 @dataclass(frozen=True, slots=True)
+class Free:
+    """One of the free notifications that the recipient has each month: `account` counts them."""
+
+    account: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The payer lacks `amount` minor units and was not asked yet; `until` (seconds since the epoch) there is time."""
+
+    amount: int
+    currency: str
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
 class Unfunded:
     """The payer lacks `amount` minor units: parked until somebody pays or `until` (seconds since the epoch) passes."""
 
     amount: int
     currency: str
     until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """Nobody paid in time, and by policy it is delivered all the same: the hold is made of a debt."""
+
+    hold: Hold
+
+
+@dataclass(frozen=True, slots=True)
+class Lapsed:
+    """Nobody paid in time, and by policy it is not delivered: its sender is told."""
+
+    amount: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The payer has got the request for payment, the notification `notice`; the wallet is looked into at `until`."""
+
+    notice: int
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """The end of what nobody paid for; its sender has got the notification `notice`, None where none can be sent."""
+
+    notice: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +305,7 @@ class Undeliverable:
 
 @dataclass(frozen=True, slots=True)
 class Captured:
-    """The receiver has it and the hold became revenue."""
+    """The receiver has it and `amount` of the hold became revenue."""
 
     amount: int
 
@@ -280,7 +330,8 @@ Outcome = (
     | Urgent | NotUrgent | Uncertain | Unscored | FailedOpen
     | Discarded | Digested | Delayed | Bundled
     | Enclosed | EnclosedFree | KeyMissing
-    | Held | Waived | Unfunded
+    | Held | Waived | Free | Due | Unfunded | Owed | Lapsed
+    | Asked | Expired
     | Sent | Undeliverable
     | Captured | Unbilled | Returned
 )  # fmt: skip
@@ -317,8 +368,14 @@ TABLE: Mapping[Stage, Mapping[type[Outcome], Destination]] = {
     Stage.PAYMENT: {
         Held: Stage.DELIVERY,
         Waived: Stage.DELIVERY,
+        Free: Stage.DELIVERY,
+        Owed: Stage.DELIVERY,
+        Due: Stage.NOTICE,
         Unfunded: Parked(Stage.PAYMENT),
+        Lapsed: Stage.NOTICE,
+        Digested: Deferred(Stage.DIGEST),
     },
+    Stage.NOTICE: {Asked: Parked(Stage.PAYMENT), Expired: End.DEAD},
     Stage.DELIVERY: {Sent: Stage.SETTLEMENT, Undeliverable: Stage.SETTLEMENT},
     Stage.SETTLEMENT: {Captured: End.DELIVERED, Unbilled: End.DELIVERED, Returned: End.DEAD},
 }

@@ -79,6 +79,10 @@ class LookupKey:
         """32 octets for a history counter's key; never equal to an address's."""
         return self._digest(b"counter", key)
 
+    def derive(self, purpose: str) -> bytes:
+        """A key of 32 octets for another purpose; it tells nothing of this one."""
+        return self._digest(b"key", purpose)
+
     def _digest(self, domain: bytes, text: str) -> bytes:
         return hmac.digest(self._key, domain + b"\0" + text.encode(errors="surrogatepass"), "sha256")
 

@@ -166,6 +166,13 @@ class Settlement(StageService):
     stage = Stage.SETTLEMENT
 
 
+@bentoml.service(**options("notice"))
+class Notice(StageService):
+    """Asks for money, and tells senders what nobody paid for."""
+
+    stage = Stage.NOTICE
+
+
 class Predictions(BaseModel):
     """One for each mail, in order."""
 
@@ -190,6 +197,7 @@ class Gateway:
     payment = bentoml.depends(Payment)
     delivery = bentoml.depends(Delivery)
     settlement = bentoml.depends(Settlement)
+    notice = bentoml.depends(Notice)
 
     def __init__(self) -> None:
         self._settings = Settings()

@@ -1,14 +1,16 @@
 """One `Settings`, read from the environment (prefix `CLARION_`) once, where a process starts."""
 
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from serving.errors import ConfigurationError
 
 PREFIX = "CLARION_"
+CAPTURE_WITHIN = 7 * 86_400.0
+"""Seconds that a card stays held, at most (Stripe, "Place a hold on a payment method")."""
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
@@ -32,10 +34,18 @@ class Settings(BaseSettings):
     first_retry: float = 60.0
     longest_retry: float = 3600.0
 
+    provider: Literal["sandbox", "stripe"] = "sandbox"
     provider_url: str = "http://127.0.0.1:4242"
+    stripe_key: SecretStr = SecretStr("")
+    stripe_webhook_secret: SecretStr = SecretStr("")
     currency: str = "EUR"
     price: int = 5
+    free_notifications: Annotated[int, Field(ge=0)] = 0  # that each recipient has in a month
     payment_wait: float = 86_400.0
+    unpaid: Literal["expire", "deliver", "digest"] = "expire"  # what becomes of mail that nobody paid for in time
+    hold_expiry: float = 6.5 * 86_400.0  # by when a hold has been captured or returned
+    top_ups: tuple[Annotated[int, Field(gt=0)], ...] = (500, 1000, 2000)  # that the pay page offers
+    public_url: str = ""  # under which people reach this service; empty: this machine, at `http_port`
 
     digest_interval: float = 86_400.0
     max_body: int = 25 * 1024 * 1024
@@ -48,8 +58,22 @@ class Settings(BaseSettings):
             return cls(**stated)
         except ValidationError as error:
             first = error.errors(include_input=False, include_context=False, include_url=False)[0]
-            name = f"{PREFIX}{first['loc'][0]}".upper()
+            name = f"{PREFIX}{first['loc'][0]}".upper() if first["loc"] else f"{PREFIX}…"
             raise ConfigurationError(f"{name} cannot be used: {first['msg']}; see serving/settings.py") from None
+
+    @model_validator(mode="after")
+    def _money_outlives_mail(self) -> Self:
+        """A hold must not end while its mail may still be delivered, nor outlive what a card is held for."""
+        if not self.payment_wait + self.delivery_expiry < self.hold_expiry < CAPTURE_WITHIN:
+            raise ValueError(
+                "PAYMENT_WAIT + DELIVERY_EXPIRY must be less than HOLD_EXPIRY, and that less than seven days"
+            )
+        return self
+
+    @property
+    def pay_url(self) -> str:
+        """Where the pay page is; a token follows."""
+        return f"{self.public_url.rstrip('/') or f'http://127.0.0.1:{self.http_port}'}/pay"
 
     @property
     def socket(self) -> Path:

@@ -2,18 +2,19 @@
 
 from collections.abc import Awaitable, Callable
 
+from serving import money
 from serving.errors import ClarionError
 from serving.pipeline import Captured, Hold, Returned, Unbilled
 from serving.stage import Work
 
-Release = Callable[[int, bytes, Hold], Awaitable[None]]
+Release = Callable[[int, Hold], Awaitable[None]]
 
 
 class Settlement:
     """Ends a notification's way. The broker moves the hold in our ledger in the same commit as the outcome."""
 
     def __init__(self, release: Release) -> None:
-        """`release(notification, lookup, hold)` returns once the provider has released the money to us, once."""
+        """`release(notification, hold)` returns once the provider has released the money to us, once."""
         self._release = release
 
     async def handle(self, work: Work) -> Captured | Unbilled | Returned:
@@ -32,10 +33,13 @@ class Settlement:
     async def _settle(self, work: Work, hold: Hold | None) -> Captured | Unbilled:
         if hold is None:
             return Unbilled(str(work.facts.get("waiver", "unstated")))
-        await self._release(work.id, work.recipient, hold)
+        await self._release(work.id, hold)
         return Captured(hold.amount)
 
 
 def _hold(work: Work) -> Hold | None:
     hold = work.facts.get("hold")
-    return Hold(int(hold["amount"]), str(hold["currency"])) if hold else None
+    if not hold:
+        return None
+    account = hold.get("account") or money.wallet_of(work.recipient)  # holds of schema 4 do not say
+    return Hold(int(hold["amount"]), str(hold["currency"]), str(account))

@@ -10,7 +10,7 @@ from typing import Any
 from serving.effects import hop_of
 from serving.errors import BrokerUnavailable, Refused, Temporary
 from serving.outages import Outages
-from serving.pipeline import Outcome, Stage, Unfunded, kind
+from serving.pipeline import Outcome, Stage, kind
 from serving.queue.client import Client
 from serving.queue.lease import Lease
 
@@ -44,8 +44,8 @@ class Work:
 Handler = Callable[[Work], Awaitable[Outcome]]
 """A stage's work. It raises Temporary for what may succeed later; any other exception counts as a failure."""
 
-Shortfall = Callable[[Work], Unfunded]
-"""What to wait for, and until when, where the wallet does not cover the hold."""
+Shortfall = Callable[[Work], Outcome]
+"""What becomes of it where the account does not cover what the handler's outcome takes from it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,8 +114,9 @@ async def _complete(lease: Lease, unfunded: Shortfall | None, work: Work, outcom
     except Refused as refused:
         if refused.reason != "insufficient_funds" or unfunded is None:
             raise
-        waiting = hop_of(unfunded(work), work.id, work.recipient, work.facts)
-        await _until_known(lambda: lease.complete(kind(Unfunded), waiting))
+        instead = unfunded(work)
+        hop = hop_of(instead, work.id, work.recipient, work.facts)
+        await _until_known(lambda: lease.complete(kind(type(instead)), hop))
 
 
 async def _refused(stage: Stage, lease: Lease, refused: Refused) -> None:

@@ -20,7 +20,8 @@ from serving.queue.topology import Body, Edge, Place, Topology
 
 _BODIES: dict[Stage, Body] = {Stage.PAYMENT: "none", Stage.SETTLEMENT: "none", Stage.DELIVERY: "envelope"}
 _REQUIRES = {Stage.PAYMENT: ("envelope",), Stage.DELIVERY: ("envelope", "payment")}
-_ACCOUNTS = {Stage.PAYMENT: ("wallet:", "hold:"), Stage.SETTLEMENT: ("wallet:", "hold:", "revenue")}
+_PAYERS = ("wallet:", "debt:", "hold:")
+_ACCOUNTS = {Stage.PAYMENT: (*_PAYERS, "allowances"), Stage.SETTLEMENT: (*_PAYERS, "revenue")}
 _ANALYSES = frozenset({Stage.AUTHENTICATION, Stage.CLASSIFICATION, Stage.REANALYSIS})
 _PRIORITY: dict[type[Outcome], bool] = {Urgent: True, FailedOpen: True, NotUrgent: False, Unverified: False}
 

@@ -52,7 +52,7 @@ def wire(stage: Stage, parts: Parts) -> Wired:
     return _builder(stage)(parts)
 
 
-def _builder(stage: Stage) -> Callable[[Parts], Wired]:
+def _builder(stage: Stage) -> Callable[[Parts], Wired]:  # noqa: C901 - one flat match
     match stage:
         case Stage.AUTHENTICATION:
             return _authentication
@@ -72,6 +72,8 @@ def _builder(stage: Stage) -> Callable[[Parts], Wired]:
             return _delivery
         case Stage.SETTLEMENT:
             return _settlement
+        case Stage.NOTICE:
+            return _notice
         case _:
             assert_never(stage)
 
@@ -136,10 +138,14 @@ def _encryption(parts: Parts) -> Wired:
 
 
 def _payment(parts: Parts) -> Wired:
+    from serving.payment.policy import Defaults
     from serving.payment.stage import Payment
 
     settings = parts.settings
-    payment = Payment(parts.client, price=settings.price, currency=settings.currency, wait=settings.payment_wait)
+    defaults = Defaults(
+        settings.price, settings.currency, settings.payment_wait, settings.unpaid, settings.free_notifications
+    )
+    payment = Payment(parts.client, defaults)
     return Wired(payment.handle, payment.unfunded)
 
 
@@ -165,13 +171,23 @@ def _delivery(parts: Parts) -> Wired:
 
 
 def _settlement(parts: Parts) -> Wired:
+    from serving.payment.providers import connect
     from serving.payment.release import Release
-    from serving.payment.sandbox_client import SandboxClient
     from serving.payment.topup import keep_resuming
     from serving.settlement import Settlement
 
-    provider = SandboxClient(parts.settings.provider_url)
+    provider = connect(parts.settings)
     parts.resources.push_async_callback(provider.close)
     resuming = asyncio.create_task(keep_resuming(parts.client, provider))
     parts.resources.callback(resuming.cancel)
     return Wired(Settlement(Release(parts.client, provider)).handle)
+
+
+def _notice(parts: Parts) -> Wired:
+    from serving.notice.stage import Notice, Post
+    from serving.web.token import PayTokens
+
+    settings = parts.settings
+    content, lookup = load_unsealing(settings.keys, "content"), load_lookup(settings.keys)
+    post = Post(settings.mail_from, settings.pay_url, PayTokens(lookup.derive("pay")))
+    return Wired(Notice(parts.client, content, lookup, post, time.time).handle)

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 from pathlib import Path
 
+from serving import money
 from serving.demo.cast import Cast, Person
 from serving.demo.running import Running
 from serving.encryption.certificates import generate_test_key
@@ -56,9 +57,9 @@ async def _enrol_person(running: Running, person: Person, key_file: Path) -> Non
 async def _has_paid(running: Running, lookup: bytes, amount: int, key: str) -> bool:
     ledger, provider, currency = running.client, running.provider, running.settings.currency
     with suppress(BrokerUnavailable):
-        return isinstance(
-            await top_up(ledger, provider, lookup=lookup, amount=amount, currency=currency, key=key), Done
-        )
+        wallet = money.wallet_of(lookup)
+        answer = await top_up(ledger, provider, wallet=wallet, amount=amount, currency=currency, key=key)
+        return isinstance(answer, Done)
     return False
 
 

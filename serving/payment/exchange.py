@@ -41,12 +41,12 @@ async def exchange(
     notification: int | None = None,
     payload: Mapping[str, str] | None = None,
     transfer: Transfer | None = None,
-    wake: bytes | None = None,
+    reserve: Transfer | None = None,
 ) -> Answer:
     """The provider's answer to the order; `Done` is returned only after the intent is closed and the transfer made.
 
-    Any other answer leaves the intent open, to be asked about by the next call for the same order. `wake` is the lookup
-    of a recipient whose parked notifications go on in the closing commit.
+    Any other answer leaves the intent open, to be asked about by the next call for the same order. `reserve` is made in
+    the opening commit.
     """
     intent = await ledger.execute(
         "open_intent",
@@ -54,6 +54,7 @@ async def exchange(
         verb=order.verb.value,
         notification=None if notification is None else str(notification),
         payload={"payer": order.payer, "amount": order.amount, "currency": order.currency, **(payload or {})},
+        reserve=reserve.parameters() if reserve else None,
     )
     match intent["state"]:
         case "done":
@@ -68,7 +69,7 @@ async def exchange(
     if isinstance(answer, NeedsPayer) and answer.reference:
         await ledger.execute("remember_intent", key=order.key, reference=answer.reference)
     if isinstance(answer, Done):
-        await close(ledger, order, answer, transfer=transfer, wake=wake)
+        await close(ledger, order, answer, transfer=transfer)
     return answer
 
 
@@ -78,7 +79,6 @@ async def close(
     answer: Done | Declined,
     *,
     transfer: Transfer | None = None,
-    wake: bytes | None = None,
 ) -> None:
     """Commit how the order ended, with what our ledger moves for it; nobody will ask about it again."""
     done = isinstance(answer, Done)
@@ -88,8 +88,7 @@ async def close(
         key=order.key,
         state="done" if done else "refused",
         outcome=outcome,
-        transfer=transfer.parameters() if transfer and done else None,
-        wake=wake.hex() if wake and done else None,
+        transfer=transfer.parameters() if transfer else None,
     )
 
 

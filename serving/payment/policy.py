@@ -1,31 +1,107 @@
-"""Who pays for a notification, and how much: written policy, nothing else."""
+"""Who pays for a notification, how much, how long it waits and what then: written policy, nothing else.
+
+A recipient's policy may hold `pays` (false: nobody does), `price`, `free` (notifications a month), `wait` (seconds) and
+`then` (`expire`, `deliver`, `digest`); a sender's `pays` (`recipient`, `sender`, `nobody`), `price`, `wait`, `then` and
+`life_safety`. The recipient's word counts before the sender's, and both before the defaults.
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
-from serving.pipeline import Held, Hold, Waived
+from serving import money
+from serving.pipeline import Hold, Waived
+
+Then = Literal["expire", "deliver", "digest"]
+LONGEST_WAIT = 30 * 86_400.0
 
 
-def decide(
-    waiver: str | None, recipient: Mapping[str, Any], sender: Mapping[str, Any], *, price: int, currency: str
-) -> Held | Waived:
-    """What is to be held from the recipient's wallet, or why nobody pays.
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What is to be held, `wait` seconds at most from the acceptance on, and what happens `then`. `free` notifications
+    a month come before; `asks` tells whether the payer is asked for money by mail."""
 
-    `recipient` and `sender` are the stored policies; `price` is minor units and holds where the recipient's policy
-    states no price. A policy that cannot be read charges nobody: wrong money is worse than no money.
-    """
+    hold: Hold
+    wait: float
+    then: Then
+    free: int = 0
+    asks: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What holds where no policy says otherwise: `price` in minor units of `currency`, `wait` in seconds."""
+
+    price: int
+    currency: str
+    wait: float
+    then: Then = "expire"
+    free: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Parties:
+    """A notification's two sides, with their stored policies."""
+
+    recipient: bytes
+    principal: str
+    of_recipient: Mapping[str, Any]
+    of_sender: Mapping[str, Any]
+
+
+def decide(waiver: str | None, parties: Parties, defaults: Defaults) -> Terms | Waived:
+    """The terms, or why nobody pays. What cannot be read charges nobody: wrong money is worse than no money."""
+    sender = parties.of_sender
     if waiver:
         return Waived(waiver)
-    if recipient.get("pays", True) is False:
-        return Waived("recipient_policy")
     if sender.get("life_safety", False) is True:
         return Waived("life_safety")
-    return _price(recipient.get("price", price), currency)
+    match sender.get("pays", "recipient"):
+        case "recipient":
+            return _recipient_pays(parties, defaults)
+        case "sender":
+            account = money.wallet_of_sender(parties.principal)
+            return _terms(account, (sender,), defaults, asks=False)
+        case "nobody":
+            return Waived("sender_policy")
+        case _:
+            return Waived("policy_unreadable")
 
 
-def _price(price: Any, currency: str) -> Held | Waived:
-    if isinstance(price, bool) or not isinstance(price, int) or price < 0:
+def _recipient_pays(parties: Parties, defaults: Defaults) -> Terms | Waived:
+    if parties.of_recipient.get("pays", True) is False:
+        return Waived("recipient_policy")
+    policies = (parties.of_recipient, parties.of_sender)
+    return _terms(money.wallet_of(parties.recipient), policies, defaults, free=parties.of_recipient.get("free"))
+
+
+def _terms(
+    account: str, policies: tuple[Mapping[str, Any], ...], defaults: Defaults, *, free: Any = 0, asks: bool = True
+) -> Terms | Waived:
+    price = _first(policies, "price", defaults.price)
+    if not _is_count(price):
         return Waived("policy_unreadable")
     if price == 0:
         return Waived("free")
-    return Held(Hold(price, currency))
+    then = _first(policies, "then", defaults.then)
+    return Terms(
+        Hold(price, defaults.currency, account),
+        _seconds(_first(policies, "wait", defaults.wait), defaults.wait),
+        then if then in get_args(Then) else defaults.then,
+        free if _is_count(free) else defaults.free,
+        asks,
+    )
+
+
+def _first(policies: tuple[Mapping[str, Any], ...], name: str, default: Any) -> Any:
+    return next((policy[name] for policy in policies if name in policy), default)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _seconds(value: Any, default: float) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
+        return default
+    return min(float(value), LONGEST_WAIT)

@@ -1,5 +1,6 @@
 """What a payment provider is to us: an order that may end in five ways, and a way to ask how it ended."""
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
@@ -98,6 +99,9 @@ class Provider(Protocol):
         ...
 
 
-def payer_reference(lookup: bytes) -> str:
-    """The name by which a provider knows a recipient: derived from the lookup HMAC, so that it tells no address."""
-    return lookup.hex()[:PAYER_LENGTH]
+def payer_of(wallet: str) -> str:
+    """The name by which a provider knows a wallet's owner: it tells neither address nor sender."""
+    owner = wallet.removeprefix("wallet:")
+    if owner.startswith("sender:"):
+        return hashlib.sha256(owner.encode()).hexdigest()[:PAYER_LENGTH]
+    return owner[:PAYER_LENGTH]  # a recipient's is a keyed hash already

@@ -15,7 +15,7 @@ from serving.payment.provider import (
     TryLater,
     Unknown,
     Verb,
-    payer_reference,
+    payer_of,
 )
 from serving.pipeline import Hold
 
@@ -30,13 +30,16 @@ class Release:
         self._provider = provider
         self._after_refusal = after_refusal
 
-    async def __call__(self, notification: int, lookup: bytes, hold: Hold) -> None:
-        """Return once the provider has released it and the intent is closed.
+    async def __call__(self, notification: int, hold: Hold) -> None:
+        """Return once the provider has released it and the intent is closed; at once where it is owed: that is released
+        when it is repaid.
 
         Raises:
             Temporary: not yet, or nobody knows; call again and the provider is asked before anything is sent.
         """
-        payer = payer_reference(lookup)
+        if not hold.account.startswith("wallet:"):
+            return
+        payer = payer_of(hold.account)
         order = Order(f"{notification}:capture", Verb.RELEASE, payer, hold.amount, hold.currency)
         try:
             answer = await exchange(self._ledger, self._provider, order, notification=notification)

@@ -4,6 +4,7 @@
 
 `POST /v1/operations` with key, verb, payer, amount and currency answers 201, and 200 with the same operation when the
 key comes again; `GET /v1/operations/{key}` asks. Errors are JSON: `error` for programs, `detail` for people.
+`--webhook URL --webhook-secret FILE` tells the URL of each operation, signed with the file's content.
 """
 
 import argparse
@@ -26,6 +27,7 @@ from serving.payment.faults import Fault, Faults, parse_fault
 from serving.payment.journal import Journal, Operation
 from serving.payment.orders import Malformed, parse_order
 from serving.payment.provider import Order, Verb
+from serving.payment.webhooks import Webhooks
 
 LARGEST_REQUEST = 64 * 1024
 PAGE = "<!doctype html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1>"
@@ -34,11 +36,14 @@ PAGE = "<!doctype html><title>502 Bad Gateway</title><h1>502 Bad Gateway</h1>"
 class Sandbox:
     """The provider's HTTP interface over one journal."""
 
-    def __init__(self, journal: Journal, *, currency: str, faults: Faults, hang: float) -> None:
+    def __init__(
+        self, journal: Journal, *, currency: str, faults: Faults, hang: float, webhooks: Webhooks | None = None
+    ) -> None:
         self._journal = journal
         self._currency = currency
         self._faults = faults
         self._hang = hang
+        self._webhooks = webhooks
         self._committing = asyncio.Lock()
 
     def application(self) -> Starlette:
@@ -92,6 +97,8 @@ class Sandbox:
             if order.verb is not Verb.CHARGE and self._journal.kept(order.payer, order.currency) < order.amount:
                 return _problem(402, "insufficient", "less than this is kept for the payer")
             operation = await asyncio.to_thread(self._journal.append, order)
+        if self._webhooks is not None:
+            self._webhooks.announce(operation)
         return JSONResponse(asdict(operation), 201)
 
 
@@ -110,6 +117,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     try:
         faults = Faults(dict(map(parse_fault, options.fault)), options.seed)
+        webhooks = _webhooks(options.webhook, options.webhook_secret)
         journal = Journal(options.log, time.time)
         listener = _listen(options.host, options.port)
     except (ConfigurationError, ValueError, OSError) as error:
@@ -117,7 +125,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     host, port = listener.getsockname()[:2]
     print(f"sandbox provider on http://{host}:{port}, {len(journal)} operations in {options.log}", flush=True)
-    serve(Sandbox(journal, currency=options.currency, faults=faults, hang=options.hang), listener)
+    serve(Sandbox(journal, currency=options.currency, faults=faults, hang=options.hang, webhooks=webhooks), listener)
     return 0
 
 
@@ -140,6 +148,14 @@ def _problem(status: int, error: str, detail: str) -> Response:
     return JSONResponse({"error": error, "detail": detail}, status)
 
 
+def _webhooks(url: str | None, secret: Path | None) -> Webhooks | None:
+    if url is None and secret is None:
+        return None
+    if url is None or secret is None or not url.startswith(("http://", "https://")):
+        raise ConfigurationError("webhooks need both --webhook URL (http or https) and --webhook-secret FILE")
+    return Webhooks(url, secret.read_bytes().strip(), time.time)
+
+
 def _listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port))
@@ -156,6 +172,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--fault", action="append", default=[], metavar="KIND=RATE", help="repeat for more kinds")
     parser.add_argument("--seed", type=int, default=0, help="of the faults")
     parser.add_argument("--hang", type=float, default=30.0, help="seconds that a timed-out answer takes")
+    parser.add_argument("--webhook", metavar="URL", help="told of each operation, at least once as a rule")
+    parser.add_argument("--webhook-secret", type=Path, metavar="FILE", help="what the webhooks are signed with")
     return parser
 
 

@@ -1,57 +1,98 @@
-"""The payment stage: what is delivered as urgent is paid for first, or a written policy says why not."""
+"""The payment stage: what is delivered as urgent is paid for first, or a written policy says why not.
+
+Where the payer's wallet is empty the notification waits without a worker: the payer is asked once, a top-up wakes it,
+and when its time is over the policy says whether it expires, is delivered and owed, or goes into the digest.
+"""
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
+from serving import money
 from serving.payment.exchange import Ledger
-from serving.payment.policy import decide
-from serving.pipeline import Held, Hold, Unfunded, Waived
+from serving.payment.policy import Defaults, Parties, Terms, decide
+from serving.pipeline import Digested, Due, Free, Held, Hold, Lapsed, Owed, Unfunded, Waived
 from serving.stage import Work
 
 REMEMBERED = 1024
 SOONEST = 5.0
+SELDOM = 86_400.0
+"""Seconds between two looks at an empty wallet, at most: a top-up wakes, this is for what was missed."""
+
+Shortfall = Due | Unfunded | Lapsed | Owed | Digested
 
 
 class Payment:
     """Answers with the hold to make; the broker makes it, or refuses it, in the hop's own transaction."""
 
-    def __init__(
-        self, ledger: Ledger, *, price: int, currency: str, wait: float, clock: Callable[[], float] = time.time
-    ) -> None:
-        """`price` is minor units of `currency`; `wait` is the most seconds between two looks at an empty wallet."""
+    def __init__(self, ledger: Ledger, defaults: Defaults, *, clock: Callable[[], float] = time.time) -> None:
         self._ledger = ledger
-        self._default = Hold(price, currency)
-        self._wait = wait
+        self._defaults = defaults
         self._clock = clock
-        self._asked: dict[int, Hold] = {}
+        self._asked: dict[int, Terms] = {}
 
-    async def handle(self, work: Work) -> Held | Waived:
-        """What the recipient's and the sender's policies say; changes nothing."""
-        recipient = await self._policy("recipient", lookup=work.recipient.hex())
-        sender = await self._policy("sender_policy", principal=work.principal)
-        price, currency = self._default.amount, self._default.currency
-        outcome = decide(work.facts.get("waiver"), recipient, sender, price=price, currency=currency)
-        if isinstance(outcome, Held):
-            self._remember(work.id, outcome.hold)
-        return outcome
+    async def handle(self, work: Work) -> Held | Free | Waived:
+        """What the recipient's and the sender's policies say."""
+        parties = Parties(
+            work.recipient,
+            work.principal,
+            await self._policy("recipient", lookup=work.recipient.hex()),
+            await self._policy("sender_policy", principal=work.principal),
+        )
+        terms = decide(work.facts.get("waiver"), parties, self._defaults)
+        if isinstance(terms, Waived):
+            return terms
+        account = await self._allowance(work.recipient, terms.free) if terms.free else None
+        self._remember(work.id, terms if account else replace(terms, free=0))
+        return Free(account) if account else Held(terms.hold)
 
-    def unfunded(self, work: Work) -> Unfunded:
-        """What the wallet lacked when it was asked for `handle`'s hold: a top-up wakes it, otherwise time does.
+    def unfunded(self, work: Work) -> Shortfall:
+        """What becomes of it where the wallet did not cover `handle`'s hold."""
+        terms = self._asked.pop(work.id, None) or self._otherwise(work)
+        now, hold = self._clock(), terms.hold
+        until = work.accepted_at + terms.wait
+        if terms.free:  # somebody was faster with the month's last free one
+            return Unfunded(hold.amount, hold.currency, now)
+        if now >= until:
+            return self._late(terms)
+        if terms.asks and "asked" not in work.facts:
+            return Due(hold.amount, hold.currency, until)
+        # As long as it has waited already: soon at first, and seldom for what waits long.
+        pause = min(max(now - work.accepted_at, SOONEST), SELDOM)
+        return Unfunded(hold.amount, hold.currency, min(now + pause, until))
 
-        A top-up may come after the refusal and before the parking, and then wakes nobody. So the next look is due after
-        as long as the notification has waited already: soon at first, and seldom for those that wait long.
-        """
-        hold = self._asked.pop(work.id, self._default)
-        now = self._clock()
-        pause = min(max(now - work.accepted_at, SOONEST), self._wait)
-        return Unfunded(hold.amount, hold.currency, now + pause)
+    def _late(self, terms: Terms) -> Lapsed | Owed | Digested:
+        hold = terms.hold
+        match terms.then:
+            case "expire":
+                return Lapsed(hold.amount, hold.currency)
+            case "deliver":
+                return Owed(Hold(hold.amount, hold.currency, money.debt_of(hold.account)))
+            case "digest":
+                return Digested(self._clock(), "nobody paid in time")
 
-    def _remember(self, id_: int, hold: Hold) -> None:
+    async def _allowance(self, recipient: bytes, free: int) -> str | None:
+        """The account of this month's free notifications where any is left; it is filled when the month begins."""
+        month = f"{datetime.fromtimestamp(self._clock(), UTC):%Y-%m}"
+        account = money.allowance_of(recipient, month)
+        rows = await self._ledger.query("balance", account=account)
+        if rows:
+            return account if int(rows[0]["balance"]) > 0 else None
+        await self._ledger.execute("grant_allowance", account=account, count=free)
+        return account
+
+    def _remember(self, id_: int, terms: Terms) -> None:
         """For `unfunded`, which follows at once or never: many more than a process works on at a time."""
-        self._asked[id_] = hold
+        self._asked[id_] = terms
         if len(self._asked) > REMEMBERED:
             del self._asked[next(iter(self._asked))]
+
+    def _otherwise(self, work: Work) -> Terms:
+        default = self._defaults
+        hold = Hold(default.price, default.currency, money.wallet_of(work.recipient))
+        return Terms(hold, default.wait, default.then)
 
     async def _policy(self, query: str, **parameters: Any) -> dict[str, Any]:
         rows = await self._ledger.query(query, **parameters)

@@ -1,16 +1,18 @@
-"""Money from outside into a recipient's wallet."""
+"""Money from outside into a wallet."""
 
 import asyncio
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from serving import money
 from serving.errors import BrokerUnavailable
 from serving.payment.exchange import Ledger, Transfer, close, exchange
-from serving.payment.provider import LARGEST_AMOUNT, Answer, Declined, Order, Provider, Verb, payer_reference
+from serving.payment.provider import LARGEST_AMOUNT, Answer, Declined, Order, Provider, Verb, payer_of
+from serving.payment.refund import refund
 
 
-async def top_up(ledger: Ledger, provider: Provider, *, lookup: bytes, amount: int, currency: str, key: str) -> Answer:
-    """Charge the recipient and credit the wallet, once per `key`; what waits for this recipient's money is woken.
+async def top_up(ledger: Ledger, provider: Provider, *, wallet: str, amount: int, currency: str, key: str) -> Answer:
+    """Charge the owner and credit the wallet, once per `key`; what waits for this money is woken.
 
     `Done` means that the wallet has it, `Declined` and `NeedsPayer` that nothing moved. After `TryLater` and `Unknown`
     call again with the same key, or let `resume` do it. Raises ValueError for an amount (minor units) that is not
@@ -18,28 +20,49 @@ async def top_up(ledger: Ledger, provider: Provider, *, lookup: bytes, amount: i
     """
     if not 0 < amount <= LARGEST_AMOUNT:
         raise ValueError(f"a top-up needs a positive amount of at most {LARGEST_AMOUNT} minor units")
-    order = Order(key, Verb.CHARGE, payer_reference(lookup), amount, currency)
-    postings = {f"clearing:{provider.name}": -amount, f"wallet:{lookup.hex()}": amount}
-    answer = await exchange(
-        ledger,
-        provider,
-        order,
-        payload={"wallet": lookup.hex()},
-        transfer=Transfer(key, postings, currency),
-        wake=lookup,
-    )
+    order = Order(key, Verb.CHARGE, payer_of(wallet), amount, currency)
+    transfer = Transfer(key, money.top_up(provider.name, wallet, amount), currency)
+    answer = await exchange(ledger, provider, order, payload={"wallet": wallet}, transfer=transfer)
     if isinstance(answer, Declined):
         await close(ledger, order, answer)
     return answer
 
 
 async def resume(ledger: Ledger, provider: Provider) -> list[Answer]:
-    """Finish the top-ups that somebody began and did not live to end; each is asked about before it is sent again.
+    """Finish what somebody began and did not live to end: top-ups, refunds, and releases of repaid debt. Each is asked
+    about before it is sent again.
 
-    Releases need none of this: their notifications still wait at `settlement`, which does the same.
+    A notification's own release needs none of this: it still waits at `settlement`, which does the same.
     """
     intents = await ledger.query("intents", state="open")
-    return [await _resume(ledger, provider, intent) for intent in intents if intent["verb"] == Verb.CHARGE]
+    answers = [await resume_one(ledger, provider, intent) for intent in intents]
+    return [answer for answer in answers if answer is not None]
+
+
+async def resume_one(ledger: Ledger, provider: Provider, intent: dict[str, Any]) -> Answer | None:
+    """The same for one intent as the broker tells it; None for one that is over, or that a stage will ask about."""
+    if intent["state"] != "open" or intent["notification"] is not None:
+        return None
+    payload, key = intent["payload"], intent["key"]
+    match Verb(intent["verb"]):
+        case Verb.CHARGE:
+            wallet, amount, currency = payload["wallet"], payload["amount"], payload["currency"]
+            return await top_up(ledger, provider, wallet=wallet, amount=amount, currency=currency, key=key)
+        case Verb.REFUND:
+            return await refund(
+                ledger,
+                provider,
+                wallet=payload["wallet"],
+                amount=payload["amount"],
+                currency=payload["currency"],
+                key=key,
+                reference=payload["reference"],
+            )
+        case Verb.RELEASE:
+            order = Order(key, Verb.RELEASE, payload["payer"], payload["amount"], payload["currency"])
+            return await exchange(ledger, provider, order)
+        case _:
+            return None
 
 
 async def keep_resuming(ledger: Ledger, provider: Provider, *, every: float = 30.0) -> NoReturn:
@@ -48,15 +71,3 @@ async def keep_resuming(ledger: Ledger, provider: Provider, *, every: float = 30
         with suppress(BrokerUnavailable):
             await resume(ledger, provider)
         await asyncio.sleep(every)
-
-
-async def _resume(ledger: Ledger, provider: Provider, intent: dict[str, Any]) -> Answer:
-    payload = intent["payload"]
-    return await top_up(
-        ledger,
-        provider,
-        lookup=bytes.fromhex(payload["wallet"]),
-        amount=payload["amount"],
-        currency=payload["currency"],
-        key=intent["key"],
-    )

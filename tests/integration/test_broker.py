@@ -136,7 +136,7 @@ async def test_the_ledger_is_verified_through_the_broker(client: Client) -> None
     postings = [{"account": "wallet:a", "amount": 7}, {"account": "clearing:x", "amount": -7}]
     await client.execute("open_intent", key="k", verb="v", notification=None, payload={})
     transfer = {"key": "t", "postings": postings, "currency": "EUR"}
-    await client.execute("close_intent", key="k", state="done", outcome={}, transfer=transfer, wake=None)
+    await client.execute("close_intent", key="k", state="done", outcome={}, transfer=transfer)
     (verdict,) = await client.query("verify_ledger")
 
     assert verdict["intact"] is True

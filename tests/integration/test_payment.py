@@ -24,12 +24,14 @@ from nacl.public import PrivateKey
 from serving.delivery.connections import Destination
 from serving.delivery.schedule import Schedule
 from serving.delivery.stage import Delivery
+from serving.money import wallet_of
+from serving.payment.policy import Defaults
 from serving.payment.provider import Done
 from serving.payment.release import Release
 from serving.payment.sandbox_client import SandboxClient
 from serving.payment.stage import Payment
 from serving.payment.topup import resume, top_up
-from serving.pipeline import Authenticated, Enclosed, Outcome, Prediction, Sealed, Stage, Urgent
+from serving.pipeline import Asked, Authenticated, Enclosed, Outcome, Prediction, Sealed, Stage, Urgent
 from serving.queue.client import Client, Recipient, Submission
 from serving.sealing import UnsealingKey
 from serving.settlement import Settlement
@@ -106,6 +108,10 @@ async def enclose(work: Work) -> Outcome:
     return Enclosed(Sealed(KEY.sealing_key.seal(json.dumps(fields).encode() + b"\n" + mail), "openpgp"))
 
 
+async def ask(work: Work) -> Outcome:
+    return Asked(work.id, 0.0)
+
+
 BEFORE: dict[Stage, Handler] = {
     Stage.AUTHENTICATION: authenticate,
     Stage.CLASSIFICATION: classify,
@@ -145,12 +151,13 @@ async def running(
             random=Random(1),  # noqa: S311
             schedule=quick,
         )
-        payment = Payment(client, price=PRICE, currency="EUR", wait=600.0)
+        payment = Payment(client, Defaults(PRICE, "EUR", 600.0))
         stages: dict[Stage, Handler] = {
             **BEFORE,
             Stage.PAYMENT: payment.handle,
             Stage.DELIVERY: delivery.handle,
             Stage.SETTLEMENT: Settlement(Release(client, bank)).handle,
+            Stage.NOTICE: ask,
         }
         tasks = [
             asyncio.create_task(serve(stage, client, handle, unfunded=payment.unfunded))
@@ -183,7 +190,7 @@ async def pay_in(client: Client, bank: SandboxClient, address: str, amount: int)
     """As a pay page does: the same key until it is done."""
     for _ in range(100):
         answer = await top_up(
-            client, bank, lookup=lookup_of(address), amount=amount, currency="EUR", key=f"top-up:{address}"
+            client, bank, wallet=wallet_of(lookup_of(address)), amount=amount, currency="EUR", key=f"top-up:{address}"
         )
         if isinstance(answer, Done):
             return
@@ -288,7 +295,14 @@ async def test_a_top_up_that_nobody_finished_is_finished_at_the_next_start(
     """The payer paid, the process died: the wallet is credited without anybody's paying again."""
     provider.start("timeout=1")
     await asyncio.sleep(1.0)
-    await top_up(client, running, lookup=lookup_of("eve@receiver.example"), amount=70, currency="EUR", key="top-up:eve")
+    await top_up(
+        client,
+        running,
+        wallet=wallet_of(lookup_of("eve@receiver.example")),
+        amount=70,
+        currency="EUR",
+        key="top-up:eve",
+    )
     provider.kill()
     provider.start()
     await asyncio.sleep(1.0)

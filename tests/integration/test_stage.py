@@ -29,7 +29,7 @@ PAID: Mapping[Stage, Handler] = {
     Stage.AUTHENTICATION: always(p.Authenticated("api_key")),
     Stage.CLASSIFICATION: always(URGENT),
     Stage.ENCRYPTION: always(p.Enclosed(SEALED)),
-    Stage.PAYMENT: always(p.Held(p.Hold(5, "EUR"))),
+    Stage.PAYMENT: always(p.Held(p.Hold(5, "EUR", f"wallet:{bytes(32).hex()}"))),
     Stage.DELIVERY: always(p.Sent(p.Receipt(250, "2.0.0 ok", "<1@x>"))),
     Stage.SETTLEMENT: always(p.Captured(5)),
 }
@@ -46,9 +46,7 @@ async def top_up(client: Client, amount: int) -> None:
     postings = [{"account": wallet, "amount": amount}, {"account": "clearing:x", "amount": -amount}]
     transfer = {"key": f"top-up {amount}", "postings": postings, "currency": "EUR"}
     await client.execute("open_intent", key=f"k{amount}", verb="top_up", notification=None, payload={})
-    await client.execute(
-        "close_intent", key=f"k{amount}", state="done", outcome={}, transfer=transfer, wake=bytes(32).hex()
-    )
+    await client.execute("close_intent", key=f"k{amount}", state="done", outcome={}, transfer=transfer)
 
 
 async def test_mail_that_nobody_can_pay_for_is_parked_and_goes_on_once_paid(

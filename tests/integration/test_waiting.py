@@ -1,5 +1,6 @@
 """What waits: digests and their parents, mail without money or key, and what wakes it."""
 
+import json
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 
 from serving.queue.store import commands, directory, hops, intake
 from serving.queue.store.hops import LeaseName
+from serving.queue.store.ledger import Posting
 from tests.integration.peers import LOOKUP, OWNER, TO_DIGEST, TO_ENCRYPTION, TO_PAYMENT, WALLET, Store, refusal
 
 
@@ -97,6 +99,12 @@ class TestDigest:
         assert [row["id"] for row in rows] == [str(first), str(second)]
 
 
+def top_up(amount: int, wallet: str = WALLET, key: str = "t") -> dict[str, Any]:
+    """Money from outside, as a command takes it."""
+    postings = [{"account": wallet, "amount": amount}, {"account": "clearing:x", "amount": -amount}]
+    return {"key": key, "currency": "EUR", "postings": postings}
+
+
 class TestWaking:
     def test_a_payment_wakes_the_payers_mail_and_a_key_the_recipients(self, store: Store) -> None:
         """Each wakes what waits for it and nothing else."""
@@ -105,13 +113,8 @@ class TestWaking:
         store.walk(*TO_PAYMENT, ("payment", "unfunded", {"until": store.now + 99}))
         store.walk(*TO_ENCRYPTION, ("encryption", "key_missing", {}))
         store.walk(*TO_PAYMENT, ("payment", "unfunded", {"until": store.now + 99}))
-        transfer = {
-            "key": "t",
-            "currency": "EUR",
-            "postings": [{"account": WALLET, "amount": 9}, {"account": "clearing:x", "amount": -9}],
-        }
         store.do(lambda t: commands.open_intent(t, "k", "top_up", None, {}))
-        store.do(lambda t: commands.close_intent(t, "k", "done", {}, transfer, LOOKUP.hex()))
+        store.do(lambda t: commands.close_intent(t, "k", "done", {}, top_up(9)))
         after_payment = [store.row(id_)["state"] for id_ in (*ids, other)]
         store.do(lambda t: commands.enroll_recipient(t, LOOKUP.hex(), "00", "00", {}, {}))
         after_key = [store.row(id_)["state"] for id_ in (*ids, other)]
@@ -121,11 +124,7 @@ class TestWaking:
 
     def test_an_intent_is_closed_once(self, store: Store) -> None:
         """A provider's answer that comes twice must not be booked twice."""
-        transfer = {
-            "key": "t",
-            "currency": "EUR",
-            "postings": [{"account": WALLET, "amount": 9}, {"account": "clearing:x", "amount": -9}],
-        }
+        transfer = top_up(9)
         answers = [store.do(lambda t: commands.open_intent(t, "k", "top_up", None, {}))["state"]]
         for state in ("done", "refused"):
             answers.append(
@@ -165,7 +164,7 @@ class TestWakeThatCrossesParking:
         store.walk(*TO_PAYMENT)
         name = store.lease("payment")
         store.do(lambda t: commands.open_intent(t, "k", "charge", None, {}))
-        store.do(lambda t: commands.close_intent(t, "k", "done", {}, None, LOOKUP.hex()))
+        store.do(lambda t: commands.close_intent(t, "k", "done", {}, top_up(9)))
         store.complete(name, "unfunded", until=store.now + 1_000)
 
         assert [claimed.row["id"] for claimed in store.claim("payment")] == [name.id]
@@ -177,3 +176,70 @@ class TestWakeThatCrossesParking:
         store.complete(LeaseName(row["id"], row["fence"], OWNER), "unfunded", until=store.now + 1_000)
 
         assert store.claim("payment") == []
+
+
+class TestMoneyThatComes:
+    """What a credited wallet does in the same transaction."""
+
+    def test_a_senders_money_wakes_that_senders_mail_alone(self, store: Store) -> None:
+        """A sender who pays is told at the door; what was let in before its money went goes on when it comes."""
+        store.accept()
+        store.walk(*TO_PAYMENT, ("payment", "unfunded", {"until": store.now + 99}))
+        waiting = []
+        for wallet, key in (("wallet:sender:other", "k1"), ("wallet:sender:sender", "k2")):
+            store.do(partial(commands.open_intent, key=key, verb="charge", notification=None, payload={}))
+            transfer = top_up(9, wallet, key)
+            store.do(partial(commands.close_intent, key=key, state="done", outcome={}, transfer=transfer))
+            waiting.append(store.sql("SELECT state FROM notification")[0]["state"])
+
+        assert waiting == ["parked", "queued"]
+
+    def test_a_debt_is_paid_first_and_its_release_is_written_down_with_it(self, store: Store) -> None:
+        """Owed money comes before new mail; and the provider, who keeps it, is to give it to us once."""
+        (id_,) = store.accept().notifications
+        store.walk(*TO_PAYMENT, ("payment", "owed", owed(id_, 7)), ("delivery", "sent", {}))
+        store.walk(("settlement", "captured", captured(id_, 7)))
+        for amount, key in ((5, "k1"), (9, "k2")):
+            payload = {"payer": "p1"}
+            store.do(partial(commands.open_intent, key=key, verb="charge", notification=None, payload=payload))
+            transfer = top_up(amount, key=key)
+            store.do(partial(commands.close_intent, key=key, state="done", outcome={}, transfer=transfer))
+        intents = store.sql("SELECT key, verb, payload FROM intent WHERE state = 'open' ORDER BY key")
+
+        assert (store.balance(WALLET), store.balance(f"debt:{WALLET}"), store.balance("revenue")) == (7, 0, 7)
+        assert [(row["key"], row["verb"], json.loads(row["payload"])["amount"]) for row in intents] == [
+            ("k1:repaid", "release", 5),
+            ("k2:repaid", "release", 2),
+        ]
+
+    def test_what_is_to_be_refunded_leaves_the_wallet_with_the_intent(self, store: Store) -> None:
+        """More than there is cannot be promised, and then no intent is open either."""
+        store.fund(9)
+        back = [{"account": WALLET, "amount": -10}, {"account": "hold:refund:1", "amount": 10}]
+        reserve = {"key": "r", "currency": "EUR", "postings": back}
+        begin = partial(commands.open_intent, key="k", verb="refund", notification=None, payload={}, reserve=reserve)
+
+        assert refusal(store, lambda: store.do(begin)) == ("insufficient_funds", True)
+
+    def test_a_notice_is_written_once_for_each_kind(self, store: Store) -> None:
+        """A stage that died after the commit writes its letter again: the payer gets one."""
+        (about,) = store.accept().notifications
+        write = partial(commands.write_notice, about=str(about), recipient=LOOKUP.hex(), address="00", body="00")
+        ids = [store.do(partial(write, kind=kind))["id"] for kind in ("asked", "asked", "expired")]
+        rows = [store.row(int(id_)) for id_ in ids]
+
+        assert ids[0] == ids[1] != ids[2]
+        assert [row["priority"] for row in rows] == [hops.URGENT, hops.URGENT, hops.NORMAL]
+        assert json.loads(rows[0]["facts"]) == {"waiver": "notice", "notice": "asked", "about": str(about)}
+        assert rows[0]["stage"] == "encryption"
+
+
+def owed(id_: int, amount: int) -> dict[str, Any]:
+    """What payment's hop collects where nobody paid in time and it is delivered all the same."""
+    postings = [Posting(f"debt:{WALLET}", -amount), Posting(f"hold:{id_}", amount)]
+    return {"postings": postings, "currency": "EUR"}
+
+
+def captured(id_: int, amount: int) -> dict[str, Any]:
+    """What settlement's hop collects."""
+    return {"postings": [Posting(f"hold:{id_}", -amount), Posting("revenue", amount)], "currency": "EUR"}

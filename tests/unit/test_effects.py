@@ -32,9 +32,15 @@ EVERY: list[p.Outcome] = [
     p.Enclosed(SEALED),
     p.EnclosedFree(p.OpenByPolicy(b"octets", "sender"), "failed_open"),
     p.KeyMissing("no_certificate"),
-    p.Held(p.Hold(5, "EUR")),
+    p.Held(p.Hold(5, "EUR", WALLET)),
     p.Waived("policy"),
+    p.Free("wallet:free:ab:2026-11"),
+    p.Due(5, "EUR", 99.0),
     p.Unfunded(5, "EUR", 99.0),
+    p.Owed(p.Hold(5, "EUR", f"debt:{WALLET}")),
+    p.Lapsed(5, "EUR"),
+    p.Asked(8, 99.0),
+    p.Expired(None),
     p.Sent(p.Receipt(250, "2.0.0 ok", "<1@x>")),
     p.Undeliverable("550 no"),
     p.Captured(5),
@@ -58,7 +64,8 @@ def test_every_outcome_has_a_hop_whose_facts_are_small_json() -> None:
 @pytest.mark.parametrize(
     ("outcome", "source", "target"),
     [
-        (p.Held(p.Hold(5, "EUR")), WALLET, "hold:7"),
+        (p.Held(p.Hold(5, "EUR", WALLET)), WALLET, "hold:7"),
+        (p.Owed(p.Hold(5, "EUR", f"debt:{WALLET}")), f"debt:{WALLET}", "hold:7"),
         (p.Captured(5), "hold:7", "revenue"),
         (p.Returned(5, "no"), "hold:7", WALLET),
     ],
@@ -67,10 +74,34 @@ def test_money_moves_from_the_wallet_to_the_hold_and_from_there_once(
     outcome: p.Outcome, source: str, target: str
 ) -> None:
     """The three transfers of ShitOps Pay; any other account would be a leak."""
-    moved = hop(outcome, hold={"amount": 5, "currency": "EUR"})
+    moved = hop(outcome, hold={"amount": 5, "currency": "EUR", "account": WALLET})
 
     assert list(moved.postings) == [Posting(source, -5), Posting(target, 5)]
     assert moved.currency == "EUR"
+
+
+def test_what_is_captured_less_than_was_held_leaves_the_rest_to_the_payer() -> None:
+    """Whoever paid is asked for no more than it cost."""
+    moved = hop(p.Captured(3), hold={"amount": 5, "currency": "EUR", "account": WALLET})
+
+    assert list(moved.postings) == [Posting("hold:7", -5), Posting("revenue", 3), Posting(WALLET, 2)]
+
+
+def test_a_hold_goes_back_to_whoever_paid() -> None:
+    """A sender who paid must not find the money in the recipient's wallet; older holds do not say, and are theirs."""
+    hold = {"amount": 5, "currency": "EUR"}
+    of_sender, older = [hop(p.Returned(5, "no"), hold=each) for each in ({**hold, "account": "wallet:sender:p"}, hold)]
+
+    assert list(of_sender.postings) == [Posting("hold:7", -5), Posting("wallet:sender:p", 5)]
+    assert list(older.postings) == [Posting("hold:7", -5), Posting(WALLET, 5)]
+
+
+def test_a_free_notification_is_counted_and_costs_nothing() -> None:
+    """The allowance is a wallet of its own, so that no two workers give the last one away twice."""
+    moved = hop(p.Free("wallet:free:ab:2026-11"))
+
+    assert list(moved.postings) == [Posting("wallet:free:ab:2026-11", -1), Posting("allowances", 1)]
+    assert (moved.currency, moved.facts) == ("XXX", {"waiver": "allowance"})
 
 
 @pytest.mark.parametrize(
@@ -83,9 +114,10 @@ def test_what_moves_no_money_posts_nothing(outcome: p.Outcome) -> None:
 
 def test_only_payment_and_settlement_outcomes_post() -> None:
     """The broker would refuse it, but late."""
-    posting = {type(outcome) for outcome in EVERY if hop(outcome).postings}
+    held = {"amount": 5, "currency": "EUR", "account": WALLET}
+    posting = {type(outcome) for outcome in EVERY if hop(outcome, hold=held).postings}
 
-    assert posting == {p.Held, p.Captured, p.Returned}
+    assert posting == {p.Held, p.Free, p.Owed, p.Captured, p.Returned}
 
 
 def test_an_analysis_carries_what_it_adds_to_the_history() -> None:
@@ -107,8 +139,9 @@ def test_what_is_discarded_prints_its_bound() -> None:
 def test_what_is_put_off_says_until_when() -> None:
     """Without a time it would wait for ever."""
     assert [
-        hop(outcome).until for outcome in (p.Digested(9.0, "r"), p.Delayed(9.0, "r"), p.Unfunded(1, "EUR", 9.0))
-    ] == [9.0] * 3
+        hop(outcome).until
+        for outcome in (p.Digested(9.0, "r"), p.Delayed(9.0, "r"), p.Unfunded(1, "EUR", 9.0), p.Asked(8, 9.0))
+    ] == [9.0] * 4
 
 
 def test_what_nobody_pays_for_says_why() -> None:

@@ -11,21 +11,22 @@ from serving.stage import Work
 from tests.unit import works
 
 RECEIPT = {"code": 250, "text": "2.0.0 Kept", "message_id": "<1@clarion.invalid>"}
-HOLD = {"amount": 5, "currency": "EUR"}
 RECIPIENT = bytes(range(32))
+WALLET = f"wallet:{RECIPIENT.hex()}"
+HOLD = {"amount": 5, "currency": "EUR", "account": WALLET}
 
 
 class Provider:
     """Releases, and remembers what; `reluctant` until told otherwise."""
 
     def __init__(self, *, reluctant: bool = False) -> None:
-        self.released: list[tuple[int, bytes, Hold]] = []
+        self.released: list[tuple[int, Hold]] = []
         self.reluctant = reluctant
 
-    async def release(self, notification: int, lookup: bytes, hold: Hold) -> None:
+    async def release(self, notification: int, hold: Hold) -> None:
         if self.reluctant:
             raise Temporary("no answer")
-        self.released.append((notification, lookup, hold))
+        self.released.append((notification, hold))
 
 
 def work(**facts: Any) -> Work:
@@ -39,7 +40,7 @@ async def test_a_delivered_notification_is_captured_after_the_provider_released_
     outcome = await Settlement(provider.release).handle(work(receipt=RECEIPT, hold=HOLD))
 
     assert outcome == Captured(5)
-    assert provider.released == [(7, RECIPIENT, Hold(5, "EUR"))]
+    assert provider.released == [(7, Hold(5, "EUR", WALLET))]
 
 
 async def test_nothing_is_captured_while_the_provider_has_not_answered() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import history, intake, ledger, offsets, operators
+from serving.queue.store import history, intake, ledger, offsets, operators, wallets
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction
 from serving.queue.values import identifier
@@ -58,7 +58,7 @@ def enroll_recipient(
         wishes=json.dumps(wishes),
         policy=json.dumps(policy),
     )
-    woken = _wake_all(transaction, lookup, transaction.topology.digest_entry, "enrolled")
+    woken = wallets.wake_recipient(transaction, bytes.fromhex(lookup), transaction.topology.digest_entry, "enrolled")
     return {"lookup": lookup, "woken": woken}
 
 
@@ -85,15 +85,25 @@ def reset_offset(transaction: Transaction, recipient: str) -> Answer:
 
 
 def open_intent(
-    transaction: Transaction, key: str, verb: str, notification: str | None, payload: Mapping[str, Any]
+    transaction: Transaction,
+    key: str,
+    verb: str,
+    notification: str | None,
+    payload: Mapping[str, Any],
+    reserve: Mapping[str, Any] | None = None,
 ) -> Answer:
-    """Write down a provider call before it is made; for a key that was opened before, how that one stands."""
+    """Write down a provider call before it is made; for a key that was opened before, how that one stands.
+
+    `reserve` is a transfer that belongs to the beginning: what the call will pay out must not be spent meanwhile.
+    """
     row = transaction.one("intent", key=key)
     if row is not None:
         outcome = None if row["outcome"] is None else json.loads(row["outcome"])
         return {"state": row["state"], "outcome": outcome, "reference": json.loads(row["payload"]).get("reference")}
     of = None if notification is None else identifier(notification)
     transaction.run("insert_intent", key=key, verb=verb, notification=of, payload=json.dumps(payload))
+    if reserve is not None:
+        _post(transaction, reserve, of)
     return {"state": "opened", "outcome": None, "reference": None}
 
 
@@ -113,9 +123,9 @@ def close_intent(
     state: str,
     outcome: Mapping[str, Any],
     transfer: Mapping[str, Any] | None = None,
-    wake: str | None = None,
 ) -> Answer:
-    """Write down how a provider call ended, with the money that it moved; wakes the recipient's parked mail."""
+    """Write down how a provider call ended, with the money that it moved: whoever got some pays what they owe first,
+    and their mail that waits for money goes on."""
     row = transaction.one("intent", key=key)
     if row is None:
         raise Refused("not_found", "no such intent; open it first")
@@ -123,11 +133,26 @@ def close_intent(
         return {"state": row["state"], "posted": False}
     transaction.run("close_intent", key=key, state=state, outcome=json.dumps(outcome))
     posted = transfer is not None and _post(transaction, transfer, row["notification"])
-    if wake is not None:
-        for stage, place in transaction.topology.places.items():
-            if "wallet:" in place.accounts:
-                _wake_all(transaction, wake, stage, "paid")
+    if posted and transfer is not None:
+        for wallet in wallets.credited(transfer):
+            wallets.repay(transaction, row, wallet, transfer["currency"])
+            wallets.wake(transaction, wallet)
     return {"state": state, "posted": posted}
+
+
+def grant_allowance(transaction: Transaction, account: str, count: int) -> Answer:
+    """The free notifications of a recipient's month, once for each."""
+    if not account.startswith("wallet:free:"):
+        raise Refused("malformed", "that account counts no free notifications")
+    postings = [Posting("allowances", -_integer(count)), Posting(account, _integer(count))]
+    return {"granted": ledger.transfer(transaction, account, postings, "XXX")}
+
+
+def write_notice(transaction: Transaction, about: str, kind: str, recipient: str, address: str, body: str) -> Answer:
+    """Send a mail of our own about a notification; the same again for one that was sent."""
+    octets = (bytes.fromhex(text) for text in (recipient, address, body))
+    ids = intake.notice(transaction, identifier(about), kind, *octets)
+    return {"id": str(ids.notifications[0])}
 
 
 def bundle(
@@ -159,6 +184,8 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
         open_intent,
         remember_intent,
         close_intent,
+        grant_allowance,
+        write_notice,
         bundle,
     )
 }
@@ -173,13 +200,3 @@ def _integer(amount: Any) -> int:
     if isinstance(amount, bool) or not isinstance(amount, int):
         raise Refused("malformed", "an amount is a whole number of minor units")
     return amount
-
-
-def _wake_all(transaction: Transaction, lookup: str, stage: str, cause: str) -> int:
-    """Wake what is parked there; whoever works on one now and is about to park it is told too."""
-    transaction.run("wake_leased", lookup=bytes.fromhex(lookup), stage=stage)
-    rows = transaction.all("wake_recipient", lookup=bytes.fromhex(lookup), stage=stage)
-    for row in rows:
-        transaction.event(row["id"], stage, "woken", stage, {"cause": cause})
-        transaction.touched.add(stage)
-    return len(rows)

@@ -11,7 +11,7 @@ from typing import Any
 from serving.errors import Refused
 from serving.queue.store import audit, commands
 from serving.queue.store.database import Row
-from serving.queue.store.transaction import Transaction
+from serving.queue.store.transaction import MAX_ID, Transaction
 from serving.queue.values import identifier
 
 Rows = list[dict[str, Any]]
@@ -87,6 +87,21 @@ def postings(transaction: Transaction, notification: str) -> Rows:
     return _rows(transaction.all("notification_postings", id=identifier(notification)))
 
 
+def statement(transaction: Transaction, account: str, before: int = MAX_ID - 1, limit: int = 100) -> Rows:
+    """What went into and out of an account, the last first, at most 1,000; `before` is the `seq` of the page before."""
+    return _rows(transaction.all("statement", account=account, before=before, limit=min(limit, 1_000)))
+
+
+def charges(transaction: Transaction, wallet: str) -> Rows:
+    """What was charged for a wallet, the last first: what a refund can be made of."""
+    return _rows(transaction.all("charges", wallet=wallet))
+
+
+def intent(transaction: Transaction, key: str) -> Rows:
+    """One provider call."""
+    return _rows(transaction.all("intent", key=key))
+
+
 def intents(transaction: Transaction, state: str = "open") -> Rows:
     """Provider calls in this state, oldest first, at most 1,000."""
     return _rows(transaction.all("intents", state=state))
@@ -147,6 +162,9 @@ QUERIES: Mapping[str, Query] = {
         offset,
         balance,
         postings,
+        statement,
+        charges,
+        intent,
         intents,
         depths,
         peek,

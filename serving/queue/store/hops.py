@@ -108,18 +108,13 @@ def retry(transaction: Transaction, name: LeaseName, delay: float, cause: str) -
 
 
 def dead(transaction: Transaction, name: LeaseName, cause: str) -> None:
-    """Give the notification up; what was held for it goes back to the recipient's wallet in the same transaction."""
+    """Give the notification up; what was held for it goes back to whoever paid in the same transaction."""
     bury(transaction, leased(transaction, name), "died", cause)
 
 
 def bury(transaction: Transaction, row: Row, kind: str, cause: str) -> None:
     """The end as a dead letter, by an event of that kind."""
-    account = f"hold:{row['id']}"
-    held = transaction.one("account", account=account)
-    if held is not None and held["balance"]:
-        wallet = f"wallet:{bytes(row['recipient']).hex()}"
-        back = [Posting(account, -held["balance"]), Posting(wallet, held["balance"])]
-        ledger.transfer(transaction, f"{row['id']}:returned", back, held["currency"], row["id"])
+    _give_back(transaction, row)
     _move(transaction, row, Edge("end", "dead"), row["facts"], None)
     transaction.event(row["id"], row["stage"], kind, "dead", {"cause": cause})
     if transaction.topology.places[row["stage"]].analyses:
@@ -187,6 +182,16 @@ def _require(transaction: Transaction, id_: int, place: Place, facts: Mapping[st
             raise Refused("incomplete", f"the next stage requires {requirement}")
 
 
+def _give_back(transaction: Transaction, row: Row) -> None:
+    account = f"hold:{row['id']}"
+    held = transaction.one("account", account=account)
+    if held is None or not held["balance"]:
+        return
+    payer = json.loads(row["facts"]).get("hold", {}).get("account") or f"wallet:{bytes(row['recipient']).hex()}"
+    back = [Posting(account, -held["balance"]), Posting(payer, held["balance"])]
+    ledger.transfer(transaction, f"{row['id']}:returned", back, held["currency"], row["id"])
+
+
 def _move(transaction: Transaction, row: Row, edge: Edge, facts: str, until: float | None) -> None:
     states = {"stage": "queued", "parked": "parked", "deferred": "deferred", "end": edge.to}
     if edge.kind == "parked" and row["woken"]:  # what it is to wait for came while it was worked on
@@ -213,4 +218,5 @@ def _end(transaction: Transaction, row: Row, state: str) -> None:
     parents = "delivered" if state == "delivered" else "dead"
     for child in transaction.all("children_of_digest", via=row["id"]) if row["is_digest"] else ():
         transaction.run("end_parent", id=child["id"], state=parents)
+        transaction.later("delete_envelope", id=child["id"])
         transaction.event(child["id"], transaction.topology.digest, parents, parents, {"via": str(row["id"])})

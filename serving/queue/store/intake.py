@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store.hops import NORMAL
+from serving.queue.store.hops import NORMAL, URGENT
 from serving.queue.store.transaction import Transaction, merged
 
 
@@ -68,6 +68,20 @@ def bundle(transaction: Transaction, recipient: bytes, address: bytes, body: byt
         facts_with_via = merged(row["facts"], {"via": str(via)})
         transaction.run("bundle_parent", id=parent, via=via, facts=facts_with_via)
         transaction.event(parent, topology.digest, "bundled", topology.digest, {"via": str(via)})
+    return ids
+
+
+def notice(transaction: Transaction, about: int, kind: str, recipient: bytes, address: bytes, body: bytes) -> Ids:
+    """A mail of our own about a notification, once for each kind: `asked` goes to who pays, `expired` to who sent."""
+    key = f"{about}:{kind}"
+    facts = {"waiver": "notice", "notice": kind, "about": str(about)}
+    priority = URGENT if kind == "asked" else NORMAL
+    new = NewMessage("", body, [(recipient, address)], key, b"", facts, priority)
+    known = _known(transaction, new)
+    if known is not None:
+        return known
+    ids = insert(transaction, new, transaction.topology.digest_entry, "notifies")
+    transaction.add_key("", key, b"", ids.message)
     return ids
 
 

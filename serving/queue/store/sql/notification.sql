@@ -1,4 +1,4 @@
-SELECT notification.id, message, ordinal, message.principal, stage, state, attempt, priority, available_at, notification.accepted_at,
+SELECT notification.id, message, ordinal, recipient, message.principal, stage, state, attempt, priority, available_at, notification.accepted_at,
     facts, via
 FROM notification JOIN message ON message.id = notification.message
 WHERE notification.id = :id

@@ -1,0 +1,105 @@
+"""Our own mails about a notification: to who pays, that money is needed; to who sent, that nobody paid.
+
+Neither holds anything of the message itself: no subject, no word of its text.
+"""
+
+import io
+from dataclasses import dataclass
+from datetime import datetime
+from email.message import EmailMessage
+from email.policy import SMTPUTF8
+from email.utils import make_msgid
+from html import escape
+
+import segno
+
+from serving.web.amounts import money, utc
+
+_STYLE = "font-family:sans-serif;max-width:32em;margin:2em auto;line-height:1.5"
+_BUTTON = "display:inline-block;padding:.8em 1.6em;background:#0a5;color:#fff;text-decoration:none;border-radius:.4em"
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Who writes, what delivery costs (minor units), until when (seconds since the epoch), and where it is paid."""
+
+    sender: str
+    amount: int
+    currency: str
+    until: float
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lapse:
+    """What nobody paid for: our public id, and the Message-ID that its sender gave it, empty where it gave none."""
+
+    id: str
+    message_id: str
+
+
+def write_request(request: Request, mail_from: str, rcpt_to: str, now: datetime) -> bytes:
+    """The request for payment, with a link and a QR code; RFC 5322 octets, without Message-ID, which is given where it
+    leaves."""
+    price = money(request.amount, request.currency)
+    letter = _letter(mail_from, rcpt_to, f"An urgent message waits for you: {price}", now)
+    letter["Auto-Submitted"] = "auto-generated"
+    letter.set_content(_request_text(request, price))
+    picture = make_msgid(domain="clarion.invalid")
+    letter.add_alternative(_request_html(request, price, picture), subtype="html")
+    html = letter.get_payload()[1]  # type: ignore[index]
+    html.add_related(_qr(request.link), "image", "png", cid=picture, filename="pay.png")  # type: ignore[union-attr]
+    return letter.as_bytes()
+
+
+def write_lapse(lapse: Lapse, mail_from: str, rcpt_to: str, now: datetime) -> bytes:
+    """The notice to the sender; RFC 5322 octets, a reply to what it is about (RFC 3834, section 3)."""
+    letter = _letter(mail_from, rcpt_to, "Not delivered: nobody paid for it", now)
+    letter["Auto-Submitted"] = "auto-replied"
+    if lapse.message_id:
+        letter["In-Reply-To"] = letter["References"] = lapse.message_id
+    letter.set_content(
+        f"A message of yours was urgent for its recipient, and nobody paid for its delivery in time.\n"
+        f"It was not delivered and will not be.\n\n"
+        f"Notification  {lapse.id}\n"
+        f"Message-ID    {lapse.message_id or '(none was given)'}\n\n"
+        f"Where a message must arrive whoever pays, its sender can pay, or be registered as life-safety.\n"
+    )
+    return letter.as_bytes()
+
+
+def _letter(mail_from: str, rcpt_to: str, subject: str, now: datetime) -> EmailMessage:
+    letter = EmailMessage(policy=SMTPUTF8)
+    letter["From"] = f"Clarion <{mail_from}>"
+    letter["To"] = rcpt_to
+    letter["Subject"] = subject
+    letter["Date"] = now
+    return letter
+
+
+def _request_text(request: Request, price: str) -> str:
+    return (
+        f"{request.sender} has written something urgent to you.\n\n"
+        f"Its delivery costs {price}. It waits until {utc(request.until)}.\n\n"
+        f"Pay here, and it arrives at once:\n{request.link}\n\n"
+        f"Nobody needs to answer this mail.\n"
+    )
+
+
+def _request_html(request: Request, price: str, picture: str) -> str:
+    link = escape(request.link, quote=True)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><body style="{_STYLE}">\n'
+        f"<p><bdi><b>{escape(request.sender)}</b></bdi> has written something urgent to you.</p>\n"
+        f"<p>Its delivery costs <b>{escape(price)}</b>. It waits until {utc(request.until)}.</p>\n"
+        f'<p><a href="{link}" style="{_BUTTON}">Pay {escape(price)}</a></p>\n'
+        f'<p>Or with a phone:<br><img src="cid:{picture[1:-1]}" alt="The same link as a QR code" width="180"></p>\n'
+        f"</body></html>\n"
+    )
+
+
+def _qr(link: str) -> bytes:
+    """A PNG of the link; error correction M reads off a screen (ISO/IEC 18004)."""
+    picture = io.BytesIO()
+    segno.make(link, error="m", micro=False).save(picture, kind="png", scale=5, border=4)
+    return picture.getvalue()

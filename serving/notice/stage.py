@@ -1,0 +1,106 @@
+"""The stage that writes our own mails: it asks who is to pay, once, and tells who sent what nobody paid for.
+
+It holds the content key, as the digest writer does, because addresses lie sealed. What it writes is a notification of
+its own: the store makes it in one transaction, once for each kind, so that a crash on either side asks nobody twice.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from data.parse import Unreadable, parse
+from serving.addresses import domain_of
+from serving.identifiers import format_id
+from serving.notice.letter import Lapse, Request, write_lapse, write_request
+from serving.pipeline import Asked, Expired
+from serving.sealing import LookupKey, UnsealingKey
+from serving.stage import Work
+from serving.web.token import PayTokens
+
+LOOK_AGAIN = 5.0
+"""Seconds until the wallet is looked into once more: money may have come while the request was written."""
+
+
+class Store(Protocol):
+    """What the notice writer asks of the broker."""
+
+    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]: ...
+
+    async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """How our mails look from outside: whose they are, and where the pay page is (`…/pay`)."""
+
+    mail_from: str
+    pay_url: str
+    tokens: PayTokens
+
+
+class Notice:
+    """Writes the request for payment and the notice that it was not paid."""
+
+    def __init__(
+        self, client: Store, content: UnsealingKey, lookup: LookupKey, post: Post, clock: Callable[[], float]
+    ) -> None:
+        self._client = client
+        self._content = content
+        self._lookup = lookup
+        self._post = post
+        self._clock = clock
+
+    async def handle(self, work: Work) -> Asked | Expired:
+        """Expired where payment said that the time is over, else Asked.
+
+        Raises:
+            Unsealable: the address or the body is sealed for another key or was altered.
+        """
+        if "lapsed" in work.facts:
+            return Expired(await self._tell(work))
+        return Asked(await self._ask(work), self._clock() + LOOK_AGAIN)
+
+    async def _ask(self, work: Work) -> int:
+        rows = await self._client.query("principal", id=work.principal)
+        letter = await asyncio.to_thread(self._request, work, rows[0]["name"] if rows else "Somebody")
+        return await self._write(work, "asked", work.recipient, work.address, letter)
+
+    async def _tell(self, work: Work) -> int | None:
+        sender, message_id = await asyncio.to_thread(self._origin, work.body)
+        if domain_of(sender) is None:
+            return None
+        lapse = Lapse(format_id(work.id), message_id)
+        letter = write_lapse(lapse, self._post.mail_from, sender, self._now())
+        address = self._content.sealing_key.seal(sender.encode())
+        return await self._write(work, "expired", self._lookup.address(sender), address, letter)
+
+    async def _write(self, work: Work, kind: str, recipient: bytes, address: bytes, letter: bytes) -> int:
+        body = await asyncio.to_thread(self._content.sealing_key.seal, letter)
+        written = await self._client.execute(
+            "write_notice",
+            about=str(work.id),
+            kind=kind,
+            recipient=recipient.hex(),
+            address=address.hex(),
+            body=body.hex(),
+        )
+        return int(written["id"])
+
+    def _request(self, work: Work, sender: str) -> bytes:
+        due, address = work.facts["due"], self._content.unseal(work.address).decode()
+        link = f"{self._post.pay_url}/{self._post.tokens.make(work.id, due['until'])}"
+        request = Request(sender, due["amount"], due["currency"], due["until"], link)
+        return write_request(request, self._post.mail_from, address, self._now())
+
+    def _origin(self, body: bytes) -> tuple[str, str]:
+        """The address that the message names as its sender's, and its Message-ID; empty where it names none."""
+        try:
+            mail = parse(self._content.unseal(body))
+        except Unreadable:
+            return "", ""
+        return mail.sender, mail.message_id
+
+    def _now(self) -> datetime:
+        return datetime.fromtimestamp(self._clock(), UTC)

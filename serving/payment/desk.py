@@ -1,0 +1,137 @@
+"""The pay page's other side: what a notification asks for, paid from the wallet or by way of a provider."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from serving.identifiers import format_id
+from serving.payment import provider as providers
+from serving.payment.exchange import Ledger
+from serving.payment.provider import Provider
+from serving.payment.topup import top_up
+from serving.web.desk import BadToken, Credited, Declined, Due, DueState, Line, Pending, Redirect, TopUp
+from serving.web.token import PayTokens
+
+_WAITING = frozenset({"payment", "notice"})
+_ENDED = frozenset({"dead", "discarded", "rejected"})
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What a payer may top up at once, in minor units of `currency`."""
+
+    amounts: tuple[int, ...]
+    currency: str
+
+
+class PayDesk:
+    """Serves one page for each token. It moves no money by itself: the payment stage holds, a provider charges."""
+
+    def __init__(
+        self, ledger: Ledger, provider: Provider, tokens: PayTokens, offer: Offer, clock: Callable[[], float]
+    ) -> None:
+        self._ledger = ledger
+        self._provider = provider
+        self._tokens = tokens
+        self._offer = offer
+        self._clock = clock
+
+    async def due(self, token: str) -> Due:
+        """See `serving.web.desk.Desk`."""
+        row = await self._notification(token)
+        asked = row["facts"]["due"]
+        principals = await self._ledger.query("principal", id=row["principal"])
+        return Due(
+            sender=principals[0]["name"] if principals else "Somebody",
+            amount=asked["amount"],
+            currency=asked["currency"],
+            until=asked["until"],
+            balance=await self._balance(row),
+            state=_state(row, self._clock()),
+            top_ups=self._offer.amounts,
+        )
+
+    async def pay_from_wallet(self, token: str) -> bool:
+        """See `serving.web.desk.Desk`. It wakes the notification; the payment stage makes the hold, or finds that
+        another notification was faster."""
+        row = await self._notification(token)
+        if await self._balance(row) < row["facts"]["due"]["amount"]:
+            return False
+        if row["state"] == "parked":
+            await self._ledger.execute("retry", id=row["id"])
+        return True
+
+    async def top_up(self, token: str, amount: int, attempt: str) -> TopUp:
+        """See `serving.web.desk.Desk`."""
+        row = await self._notification(token)
+        key = f"page:{row['id']}:{amount}:{attempt}"
+        answer = await top_up(
+            self._ledger,
+            self._provider,
+            wallet=f"wallet:{row['recipient']}",
+            amount=amount,
+            currency=self._offer.currency,
+            key=key,
+        )
+        match answer:
+            case providers.Done():
+                return Credited()
+            case providers.NeedsPayer(url):
+                return Redirect(url)
+            case providers.Declined(reason):
+                return Declined(reason)
+            case providers.TryLater() | providers.Unknown():
+                return Pending()
+            case _:
+                assert_never(answer)
+
+    async def statement(self, token: str) -> Sequence[Line]:
+        """See `serving.web.desk.Desk`."""
+        row = await self._notification(token)
+        rows = await self._ledger.query("statement", account=f"wallet:{row['recipient']}")
+        return [line_of(each) for each in rows]
+
+    async def _notification(self, token: str) -> dict[str, Any]:
+        id_ = self._tokens.read(token, self._clock())
+        rows = await self._ledger.query("notification", id=str(id_))
+        if not rows or "due" not in rows[0]["facts"]:
+            raise BadToken("forged")
+        return rows[0]
+
+    async def _balance(self, row: Mapping[str, Any]) -> int:
+        rows = await self._ledger.query("balance", account=f"wallet:{row['recipient']}")
+        return int(rows[0]["balance"]) if rows else 0
+
+
+def line_of(row: Mapping[str, Any]) -> Line:
+    """A row of the broker's `statement`, for people."""
+    notification = row["notification"]
+    return Line(
+        at=row["at"],
+        what=_what(row["key"]),
+        amount=row["amount"],
+        currency=row["currency"],
+        notification="" if notification is None else format_id(int(notification)),
+    )
+
+
+def _what(key: str) -> str:
+    """What a transfer was for, by its key: `<notification>:<verb>` for what a hop posted."""
+    known = {
+        "held": "set aside for delivery",
+        "owed": "owed for delivery",
+        "returned": "given back, not delivered",
+        "captured": "paid for delivery",
+        "repaid": "debt repaid",
+        "reserved": "refund",
+        "back": "refund refused",
+    }
+    return known.get(key.rpartition(":")[2], "top-up")
+
+
+def _state(row: Mapping[str, Any], now: float) -> DueState:
+    if row["state"] in _ENDED or "lapsed" in row["facts"] or "undeliverable" in row["facts"]:
+        return DueState.OVER
+    if row["stage"] in _WAITING:
+        return DueState.WAITING if now <= row["facts"]["due"]["until"] else DueState.OVER
+    return DueState.PAID

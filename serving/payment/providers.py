@@ -1,0 +1,29 @@
+"""Which provider of payments there is, by the settings."""
+
+from typing import Protocol, assert_never
+
+from serving.payment.provider import Provider
+from serving.settings import Settings
+
+
+class Connected(Provider, Protocol):
+    """A provider with connections to close."""
+
+    async def close(self) -> None:
+        """Close them."""
+        ...
+
+
+def connect(settings: Settings) -> Connected:
+    """The provider that the settings name; ConfigurationError where what it needs is missing."""
+    match settings.provider:
+        case "sandbox":
+            from serving.payment.sandbox_client import SandboxClient
+
+            return SandboxClient(settings.provider_url)
+        case "stripe":
+            from serving.payment.stripe_client import connect_stripe
+
+            return connect_stripe(settings)
+        case _:
+            assert_never(settings.provider)

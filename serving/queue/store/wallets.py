@@ -1,0 +1,64 @@
+"""What follows when a wallet gets money: its owner's debt is paid, and mail that waited for the money goes on."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from serving.queue.store import ledger
+from serving.queue.store.database import Row
+from serving.queue.store.ledger import Posting
+from serving.queue.store.transaction import Transaction
+
+_WALLET, _SENDER = "wallet:", "wallet:sender:"
+
+
+def credited(transfer: Mapping[str, Any]) -> list[str]:
+    """The wallets that a transfer puts money into."""
+    postings = transfer["postings"]
+    return [each["account"] for each in postings if each["account"].startswith(_WALLET) and each["amount"] > 0]
+
+
+def repay(transaction: Transaction, intent: Row, wallet: str, currency: str) -> None:
+    """What the wallet's owner owes, as far as the money goes; the provider is to release it to us as any other price:
+    the intent for that is opened here, in the same commit."""
+    debt = f"debt:{wallet}"
+    amount = min(-ledger.balance(transaction, debt), ledger.balance(transaction, wallet))
+    if amount <= 0:
+        return
+    key = f"{intent['key']}:repaid"
+    ledger.transfer(transaction, key, [Posting(wallet, -amount), Posting(debt, amount)], currency)
+    payload = {"payer": json.loads(intent["payload"]).get("payer", ""), "amount": amount, "currency": currency}
+    transaction.run("insert_intent", key=key, verb="release", notification=None, payload=json.dumps(payload))
+
+
+def wake(transaction: Transaction, wallet: str) -> None:
+    """Whatever is parked at a stage that takes from wallets, for want of this one's money."""
+    for stage, place in transaction.topology.places.items():
+        if _WALLET not in place.accounts:
+            continue
+        if wallet.startswith(_SENDER):
+            rows = transaction.all("wake_sender", principal=wallet.removeprefix(_SENDER), stage=stage)
+            _woken(transaction, rows, stage, "paid")
+        else:
+            wake_recipient(transaction, _lookup(wallet), stage, "paid")
+
+
+def wake_recipient(transaction: Transaction, lookup: bytes, stage: str, cause: str) -> int:
+    """Wake what is parked there; whoever works on one now and is about to park it is told too."""
+    transaction.run("wake_leased", lookup=lookup, stage=stage)
+    return _woken(transaction, transaction.all("wake_recipient", lookup=lookup, stage=stage), stage, cause)
+
+
+def _lookup(wallet: str) -> bytes:
+    """Whose wallet it is; nobody's for a name that is no recipient's, and nobody's mail waits."""
+    try:
+        return bytes.fromhex(wallet.removeprefix(_WALLET))
+    except ValueError:
+        return b""
+
+
+def _woken(transaction: Transaction, rows: list[Row], stage: str, cause: str) -> int:
+    for row in rows:
+        transaction.event(row["id"], stage, "woken", stage, {"cause": cause})
+        transaction.touched.add(stage)
+    return len(rows)
