@@ -5,6 +5,7 @@ its own: the store makes it in one transaction, once for each kind, so that a cr
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 from data.parse import Unreadable, parse
 from serving.addresses import domain_of
 from serving.identifiers import format_id
+from serving.mail import split
 from serving.notice.letter import Lapse, Request, write_lapse, write_request
 from serving.pipeline import Asked, Expired
 from serving.sealing import LookupKey, UnsealingKey
@@ -21,6 +23,9 @@ from serving.web.token import PayTokens
 
 LOOK_AGAIN = 5.0
 """Seconds until the wallet is looked into once more: money may have come while the request was written."""
+
+
+_MESSAGE_ID = re.compile(r"<[!-~]{1,250}>")
 
 
 class Store(Protocol):
@@ -96,11 +101,14 @@ class Notice:
 
     def _origin(self, body: bytes) -> tuple[str, str]:
         """The address that the message names as its sender's, and its Message-ID; empty where it names none."""
+        octets = self._content.unseal(body)
         try:
-            mail = parse(self._content.unseal(body))
+            sender = parse(octets).sender
         except Unreadable:
             return "", ""
-        return mail.sender, mail.message_id
+        mail = split(octets)
+        message_id = mail.first("message-id").decode("ascii", "replace").strip() if mail else ""
+        return sender, message_id if _MESSAGE_ID.fullmatch(message_id) else ""
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

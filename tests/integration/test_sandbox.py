@@ -4,7 +4,8 @@ import asyncio
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import pytest
 
 from serving.payment.provider import Absent, Declined, Done, NeedsPayer, Order, TryLater, Unknown, Verb
 from serving.payment.sandbox_client import SandboxClient
+from serving.payment.stripe_events import Event, Reason, Rejected, read_event
+from serving.payment.webhooks import HEADER
 
 COMMAND = [sys.executable, "-m", "serving.payment.sandbox", "--port", "0", "--log"]
+SECRET = "whsec_sandbox"
 CHARGE = Order("top-up:1", Verb.CHARGE, "0123456789abcdef", 500, "EUR")
 RELEASE = Order("7:capture", Verb.RELEASE, "0123456789abcdef", 5, "EUR")
 
@@ -44,8 +48,44 @@ class Provider:
         self._process.communicate(timeout=10)
         return self._process.returncode
 
+    def start_telling(self, url: str, *arguments: str) -> str:
+        secret = self.log.with_name("secret")
+        secret.write_text(SECRET + "\n")
+        return self.start("--webhook", url, "--webhook-secret", str(secret), *arguments)
+
     def operations(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
+
+
+class Listener:
+    """Hears webhooks over HTTP; answers with `statuses` in turn, then with 204. `heard` are header and body of each."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.statuses: list[int] = []
+        self.heard: list[tuple[str, bytes]] = []
+
+    async def on_connection(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode().splitlines()[1:-1]
+        headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head)}
+        body = await reader.readexactly(int(headers["content-length"]))
+        self.heard.append((headers[HEADER.lower()], body))
+        status = self.statuses.pop(0) if self.statuses else 204
+        writer.write(f"HTTP/1.1 {status} -\r\nContent-Length: 0\r\nConnection: close\r\n\r\n".encode())
+        writer.close()
+
+    async def until(self, count: int) -> None:
+        async with asyncio.timeout(10.0):
+            while len(self.heard) < count:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[Listener]:
+    listener = Listener()
+    async with await asyncio.start_server(listener.on_connection, "127.0.0.1", 0) as server:
+        listener.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/webhooks"
+        yield listener
 
 
 @pytest.fixture
@@ -148,6 +188,55 @@ async def test_a_provider_that_is_down_is_tried_later(provider: Provider) -> Non
         answer = await client.perform(CHARGE)
 
     assert isinstance(answer, TryLater)
+
+
+async def test_a_webhook_tells_of_what_was_committed_though_the_answer_was_lost(
+    provider: Provider, listener: Listener
+) -> None:
+    """Who never heard the answer hears the hint, and reads it as Stripe's; altered or old, nobody believes it."""
+    url = provider.start_telling(listener.url, "--fault", "timeout=1")
+    async with SandboxClient(url, timeout=0.5) as client:
+        answer = await client.perform(CHARGE)
+    await listener.until(1)
+    (signature, body), now = listener.heard[0], time.time()
+
+    assert isinstance(answer, Unknown)
+    assert read_event(body, signature, SECRET, now=now) == Event("evt_1", "charge.succeeded", CHARGE.key, "1")
+    assert read_event(body + b" ", signature, SECRET, now=now) == Rejected(Reason.BAD_SIGNATURE)
+    assert read_event(body, signature, SECRET, now=now + 400) == Rejected(Reason.TOO_OLD)
+
+
+async def test_a_webhook_comes_again_until_somebody_takes_it_and_only_for_what_is_new(
+    provider: Provider, listener: Listener
+) -> None:
+    """Whoever was away hears of it all the same; an order that is repeated moved nothing and is no news."""
+    listener.statuses = [500, 404]
+    async with SandboxClient(provider.start_telling(listener.url)) as client:
+        await client.perform(CHARGE)
+        await client.perform(CHARGE)
+        await listener.until(3)
+        await client.perform(RELEASE)
+        await listener.until(4)
+    keys = [json.loads(body)["data"]["object"]["key"] for _, body in listener.heard]
+
+    assert keys == [CHARGE.key, CHARGE.key, CHARGE.key, RELEASE.key]
+
+
+async def test_nobody_waits_for_a_listener_that_is_gone(provider: Provider) -> None:
+    """Webhooks are hints: without anybody to hear them the money moves as before."""
+    async with SandboxClient(provider.start_telling("http://127.0.0.1:1/nobody"), timeout=2.0) as client:
+        answers = [await client.perform(order) for order in (CHARGE, RELEASE)]
+
+    assert answers == [Done("1"), Done("2")]
+
+
+def test_webhooks_need_both_a_place_and_a_secret(provider: Provider) -> None:
+    """Unsigned webhooks teach people to believe anybody."""
+    command = [*COMMAND, str(provider.log), "--webhook", "http://127.0.0.1:1/"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=20)
+
+    assert (run.returncode, run.stderr.count("\n")) == (2, 1)
+    assert "--webhook-secret" in run.stderr
 
 
 GOOD: dict[str, Any] = {"key": "k", "verb": "charge", "payer": "p", "amount": 5, "currency": "EUR"}

@@ -136,7 +136,7 @@ def test_nobody_is_charged_twice_or_for_nothing_while_everything_fails_and_is_ki
 @pytest.mark.timeout(180)
 def test_paying_again_under_a_new_key_after_an_unknown_answer_is_found(tmp_path: Path) -> None:
     """The test of the test: with the mistake that this is all about, the same run fails."""
-    status, report = run(tmp_path / "report.json", "--bug", NEW_KEY, "--limit", "40")
+    status, report = run(tmp_path / "report.json", "--bug", NEW_KEY, "--limit", "30")
 
     assert status == 1
     assert report["double_charged"] > 0

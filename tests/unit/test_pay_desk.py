@@ -1,0 +1,153 @@
+"""What the pay page is told and what it moves: nothing by itself."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+
+from serving.payment import provider as providers
+from serving.payment.desk import Offer, PayDesk
+from serving.payment.provider import Absent, Answer, Order
+from serving.web.desk import BadToken, Credited, Declined, DueState, Pending, Redirect, TopUp
+from serving.web.token import PayTokens
+
+NOW = 1_000.0
+TOKENS = PayTokens(b"k" * 32)
+TOKEN = TOKENS.make(7, 2_000.0)
+RECIPIENT = "ab" * 32
+DUE = {"amount": 5, "currency": "EUR", "until": 2_000.0}
+
+
+@dataclass
+class Ledger:
+    """One notification, one wallet, and what was commanded."""
+
+    row: dict[str, Any]
+    balance: int = 0
+    commands: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+
+    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
+        rows = {
+            "notification": [self.row] if parameters.get("id") == "7" else [],
+            "principal": [{"name": "Hospital"}],
+            "balance": [{"balance": self.balance}] if parameters.get("account") == f"wallet:{RECIPIENT}" else [],
+            "statement": [
+                {"at": 9.0, "key": "7:captured", "notification": "7", "currency": "EUR", "amount": -5},
+                {"at": 8.0, "key": "page:7:500:x", "notification": None, "currency": "EUR", "amount": 500},
+            ],
+        }
+        return rows[name]
+
+    async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:
+        self.commands.append((name, parameters))
+        return {"state": "opened", "outcome": None}
+
+
+@dataclass
+class Provider:
+    """Answers the same to everything."""
+
+    answer: Answer
+    orders: list[Order] = field(default_factory=list)
+    name: str = "sandbox"
+
+    async def perform(self, order: Order) -> Answer:
+        self.orders.append(order)
+        return self.answer
+
+    async def find(self, order: Order) -> Answer | Absent:
+        raise AssertionError(f"{order.key}: nothing was begun before")
+
+
+def row(state: str = "parked", stage: str | None = "payment", **facts: Any) -> dict[str, Any]:
+    return {
+        "id": "7",
+        "principal": "p",
+        "recipient": RECIPIENT,
+        "state": state,
+        "stage": stage,
+        "facts": {"due": DUE, **facts},
+    }
+
+
+def desk(ledger: Ledger, answer: Answer | None = None, now: float = NOW) -> PayDesk:
+    return PayDesk(ledger, Provider(answer or providers.Done("1")), TOKENS, Offer((500,), "EUR"), lambda: now)
+
+
+@pytest.mark.parametrize(
+    ("found", "state"),
+    [
+        (row(), DueState.WAITING),
+        (row("leased", "notice"), DueState.WAITING),
+        (row("queued", "delivery", hold={}), DueState.PAID),
+        (row("delivered", None, hold={}), DueState.PAID),
+        (row("leased", "notice", lapsed={}), DueState.OVER),
+        (row("dead", None), DueState.OVER),
+        (row("queued", "settlement", hold={}, undeliverable="550"), DueState.OVER),
+    ],
+)
+async def test_the_page_says_how_far_the_payment_is(found: dict[str, Any], state: DueState) -> None:
+    """Nobody is asked for money that is held already, nor for mail that is gone."""
+    due = await desk(Ledger(found, balance=3)).due(TOKEN)
+
+    assert (due.sender, due.amount, due.balance, due.state, due.top_ups) == ("Hospital", 5, 3, state, (500,))
+
+
+@pytest.mark.parametrize(
+    ("balance", "found", "paid", "woken"),
+    [(4, row(), False, []), (5, row(), True, ["retry"]), (5, row("delivered", None), True, [])],
+)
+async def test_the_wallet_pays_by_waking_the_notification(
+    balance: int, found: dict[str, Any], paid: bool, woken: list[str]
+) -> None:
+    """The hold is the payment stage's, in one transaction; the page only says: look again."""
+    ledger = Ledger(found, balance)
+
+    assert await desk(ledger).pay_from_wallet(TOKEN) is paid
+    assert [name for name, _ in ledger.commands] == woken
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (providers.Done("1"), Credited()),
+        (providers.NeedsPayer("https://pay.example/s", "cs"), Redirect("https://pay.example/s")),
+        (providers.Declined("card_declined"), Declined("card_declined")),
+        (providers.TryLater("busy"), Pending()),
+        (providers.Unknown("no answer"), Pending()),
+    ],
+)
+async def test_each_answer_of_a_provider_is_one_of_the_page(answer: Answer, told: TopUp) -> None:
+    """Five ways in which a provider's call may end; none of them is an error page."""
+    assert await desk(Ledger(row()), answer).top_up(TOKEN, 500, "x") == told
+
+
+async def test_a_double_click_is_one_order() -> None:
+    """The form's own value is in the key, and the key is what the provider knows."""
+    provider = Provider(providers.NeedsPayer("https://pay.example/s", "cs"))
+    page = PayDesk(Ledger(row()), provider, TOKENS, Offer((500,), "EUR"), lambda: NOW)
+    for attempt in ("x", "x", "y"):
+        await page.top_up(TOKEN, 500, attempt)
+
+    assert [order.key for order in provider.orders] == ["page:7:500:x", "page:7:500:x", "page:7:500:y"]
+    assert {order.payer for order in provider.orders} == {RECIPIENT[:16]}
+
+
+async def test_the_statement_says_what_for() -> None:
+    """Which notification, in words that a payer understands."""
+    lines = await desk(Ledger(row())).statement(TOKEN)
+
+    assert [(line.what, line.amount, line.notification) for line in lines] == [
+        ("paid for delivery", -5, "0000000000007"),
+        ("top-up", 500, ""),
+    ]
+
+
+@pytest.mark.parametrize("facts", [None, {"hold": {}}])
+async def test_a_token_for_what_asks_for_nothing_is_none(facts: dict[str, Any] | None) -> None:
+    """A notification that is gone, or that nobody was asked to pay for."""
+    found = {**row(), "facts": facts or {}}
+    other = TOKENS.make(8 if facts is None else 7, 2_000.0)
+
+    with pytest.raises(BadToken):
+        await desk(Ledger(found)).due(other)
