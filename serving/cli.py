@@ -16,20 +16,25 @@ from serving.errors import ClarionError, ConfigurationError
 from serving.queue.client import Client
 from serving.queue_cli import queue
 from serving.settings import Settings
+from serving.wallet_cli import ledger, wallet
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 keys = typer.Typer(help="The keys that seal at rest.", no_args_is_help=True)
 principal = typer.Typer(help="Systems that send.", no_args_is_help=True)
 recipient = typer.Typer(help="People who receive.", no_args_is_help=True)
-wallet = typer.Typer(help="The money of recipients.", no_args_is_help=True)
 for name, group in (
     ("keys", keys),
     ("principal", principal),
     ("recipient", recipient),
     ("wallet", wallet),
+    ("ledger", ledger),
     ("queue", queue),
 ):
     app.add_typer(group, name=name)
+
+Price = Annotated[int | None, typer.Option(min=0, help="Minor units for an urgent mail.")]
+Wait = Annotated[float | None, typer.Option(min=0, help="Hours that urgent mail waits for money.")]
+Afterwards = Annotated[str | None, typer.Option(help="expire, deliver or digest what nobody paid for in time.")]
 
 
 @app.command()
@@ -56,16 +61,23 @@ def add_principal(
     domain: Annotated[list[str], typer.Option(help="A From domain it speaks for; repeat for more.")],
     open_mail: Annotated[bool, typer.Option("--open", help="Its mail may travel unsealed.")] = False,
     life_safety: Annotated[bool, typer.Option("--life-safety", help="Its mail never waits for money.")] = False,
+    payer: Annotated[str, typer.Option(help="recipient, sender or nobody pays for its urgent mail.")] = "recipient",
+    price: Price = None,
+    wait: Wait = None,
+    then: Afterwards = None,
 ) -> None:
-    """Register a sending system and print its API key, this once."""
-    policy = {"open": open_mail, "life_safety": life_safety}
-    settings = Settings.read()
+    """Register a sending system and print its API key, this once; its id goes to standard error."""
+    if payer not in ("recipient", "sender", "nobody"):
+        raise ConfigurationError("--payer takes recipient, sender or nobody")
+    policy = {"open": open_mail, "life_safety": life_safety, "pays": payer, **_terms(price, wait, then)}
+    settings, id_ = Settings.read(), secrets.token_hex(8)
 
     async def work(client: Client) -> str:
-        key: str = await _registrar(settings, client).principal(secrets.token_hex(8), name, domain, policy)
+        key: str = await _registrar(settings, client).principal(id_, name, domain, policy)
         return key
 
     print(ask(settings, work))
+    print(f"sender {id_}", file=sys.stderr)
 
 
 @recipient.command("add")
@@ -75,6 +87,10 @@ def add_recipient(
     not_urgent: Annotated[str, typer.Option(help="digest, delay or discard what is not urgent.")] = "digest",
     open_mail: Annotated[bool, typer.Option("--open", help="Mail may arrive unsealed.")] = False,
     pays: Annotated[bool, typer.Option(help="Urgent mail costs.")] = True,
+    price: Price = None,
+    free: Annotated[int | None, typer.Option(min=0, help="Urgent mails that cost nothing, a month.")] = None,
+    wait: Wait = None,
+    then: Afterwards = None,
 ) -> None:
     """Register a recipient, or change what is known of one."""
     settings = Settings.read()
@@ -83,7 +99,8 @@ def add_recipient(
     if not_urgent not in ("digest", "delay", "discard"):
         raise ConfigurationError("--not-urgent takes digest, delay or discard")
     armoured = _certificate(certificate, address) if certificate else None
-    policy = {"open": open_mail, "pays": pays}
+    allowance = {} if free is None else {"free": free}
+    policy = {"open": open_mail, "pays": pays, **allowance, **_terms(price, wait, then)}
 
     async def work(client: Client) -> None:
         await _registrar(settings, client).recipient(address, armoured, {"not_urgent": not_urgent}, policy)
@@ -104,34 +121,12 @@ def reset_offset(address: str) -> None:
     print("forgotten" if answer["forgotten"] else "there was nothing to forget")
 
 
-@wallet.command("top-up")
-def top_up_wallet(
-    address: str,
-    amount: Annotated[float, typer.Argument(min=0.01, max=1_000_000.0, help="In the currency's major unit.")],
-) -> None:
-    """Charge a recipient at the payment provider, and credit the wallet."""
-    from serving import money
-    from serving.payment import topup
-    from serving.payment.provider import Done
-    from serving.payment.sandbox_client import SandboxClient
-    from serving.sealing import load_lookup
-
-    settings = Settings.read()
-    lookup, key = load_lookup(settings.keys).address(address), f"cli:{secrets.token_hex(8)}"
-
-    async def work(client: Client) -> Any:
-        if not await client.query("recipient", lookup=lookup.hex()):
-            raise ConfigurationError("nobody is registered under that address; see `clarion recipient add`")
-        async with SandboxClient(settings.provider_url) as provider:
-            minor = round(amount * 100)
-            return await topup.top_up(
-                client, provider, wallet=money.wallet_of(lookup), amount=minor, currency=settings.currency, key=key
-            )
-
-    answer = ask(settings, work)
-    if not isinstance(answer, Done):
-        raise ConfigurationError(f"the provider answered {type(answer).__name__.lower()}; nothing was credited yet")
-    print(f"credited {amount:.2f} {settings.currency}")
+def _terms(price: int | None, wait: float | None, then: str | None) -> dict[str, Any]:
+    """What the policy says of money, where anything was stated."""
+    if then not in (None, "expire", "deliver", "digest"):
+        raise ConfigurationError("--then takes expire, deliver or digest")
+    stated = {"price": price, "wait": None if wait is None else wait * 3_600.0, "then": then}
+    return {name: value for name, value in stated.items() if value is not None}
 
 
 def _registrar(settings: Settings, client: Client) -> Any:

@@ -88,7 +88,6 @@ def mlflow(settings: Settings) -> Program:
 def gateway(settings: Settings, artefact: Path) -> Program:
     """BentoML with the gateway and every stage; `artefact` is the champion's folder."""
     home = settings.home.resolve()
-    stated = {f"CLARION_{name.upper()}": str(value) for name, value in settings.model_dump(exclude_none=True).items()}
     return Program(
         name="gateway",
         command=(
@@ -96,7 +95,7 @@ def gateway(settings: Settings, artefact: Path) -> Program:
             "--host", "127.0.0.1", "--port", str(settings.http_port),
         ),
         environment={
-            **stated,
+            **settings.environment(),
             "CLARION_HOME": str(home),
             "CLARION_ARTEFACT": str(artefact.resolve()),
             "BENTOML_DO_NOT_TRACK": "True",

@@ -7,6 +7,7 @@ BentoML starts the processes and starts them again when they die; the supervisor
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
@@ -25,10 +26,14 @@ from serving.gateway.judge import Judge
 from serving.gateway.mail import Question
 from serving.gateway.problems import Problem
 from serving.leash import die_with_parent
+from serving.payment.desk import Offer, PayDesk
+from serving.payment.providers import PAGES, connect
 from serving.pipeline import Prediction, Stage
 from serving.queue.client import Client, reachable
 from serving.sealing import load_lookup, load_sealing
 from serving.settings import Settings
+from serving.web import pay
+from serving.web.token import PayTokens
 from serving.worker import StageWorker
 
 TIMEOUT = 120.0
@@ -179,11 +184,12 @@ class Predictions(BaseModel):
     predictions: list[Prediction]
 
 
-_public = application()
+_public, _pay = application(), pay.application()
 
 
 @bentoml.service(**options("gateway"))
 @bentoml.asgi_app(_public, path="/v1")
+@bentoml.asgi_app(_pay, path="/pay", name="pay")
 @bentoml.asgi_app(metrics.page(), path="/", name="metrics")
 class Gateway:
     """Takes mail in, tells where it is, and holds no key that opens anything."""
@@ -214,11 +220,17 @@ class Gateway:
         self._judge = Judge(self._score, domain)
         self._api = Api(self._client, keys, self._judge, limit=settings.max_body, domain=domain)
         _public.state.api, _public.state.record = self._api, _record
+        with _or_exit("gateway"):
+            self._provider = connect(settings)
+        tokens, offer = PayTokens(keys.lookup.derive("pay")), Offer(settings.top_ups, settings.currency)
+        _pay.state.desk = PayDesk(self._client, self._provider, tokens, offer, time.time)
+        _pay.state.provider = PAGES[settings.provider]
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
-        """Leave the broker."""
+        """Leave the broker and the provider."""
         await self._client.close()
+        await self._provider.close()
 
     async def __is_ready__(self) -> bool:
         return reachable(self._settings.socket)

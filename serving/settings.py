@@ -1,5 +1,6 @@
 """One `Settings`, read from the environment (prefix `CLARION_`) once, where a process starts."""
 
+import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -70,6 +71,11 @@ class Settings(BaseSettings):
             )
         return self
 
+    def environment(self) -> dict[str, str]:
+        """The same settings for a program of ours, as `read` takes them; secrets among them."""
+        stated = {f"{PREFIX}{name.upper()}": value for name, value in self.model_dump(exclude_none=True).items()}
+        return {name: _text(value) for name, value in stated.items()}
+
     @property
     def pay_url(self) -> str:
         """Where the pay page is; a token follows."""
@@ -109,3 +115,9 @@ class Settings(BaseSettings):
     def topology(self) -> Path:
         """The pipeline's table as the broker reads it."""
         return self.home / "run" / "topology.json"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, SecretStr):
+        return value.get_secret_value()
+    return json.dumps(value) if isinstance(value, tuple) else str(value)

@@ -24,6 +24,8 @@ from serving.web.token import PayTokens
 LOOK_AGAIN = 5.0
 """Seconds until the wallet is looked into once more: money may have come while the request was written."""
 
+SHOWN_AFTERWARDS = 7 * 86_400.0
+"""Seconds for which the page still says that it is too late."""
 
 _MESSAGE_ID = re.compile(r"<[!-~]{1,250}>")
 
@@ -95,7 +97,7 @@ class Notice:
 
     def _request(self, work: Work, sender: str) -> bytes:
         due, address = work.facts["due"], self._content.unseal(work.address).decode()
-        link = f"{self._post.pay_url}/{self._post.tokens.make(work.id, due['until'])}"
+        link = f"{self._post.pay_url}/{self._post.tokens.make(work.id, due['until'] + SHOWN_AFTERWARDS)}"
         request = Request(sender, due["amount"], due["currency"], due["until"], link)
         return write_request(request, self._post.mail_from, address, self._now())
 

@@ -1,9 +1,13 @@
 """Which provider of payments there is, by the settings."""
 
+from collections.abc import Mapping
 from typing import Protocol, assert_never
 
 from serving.payment.provider import Provider
 from serving.settings import Settings
+
+PAGES: Mapping[str, str] = {"sandbox": "", "stripe": "https://checkout.stripe.com"}
+"""The origin of a provider's own pages, to which a payer may be sent."""
 
 
 class Connected(Provider, Protocol):

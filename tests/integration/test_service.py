@@ -3,11 +3,15 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from email import message_from_bytes
+from email.message import EmailMessage
+from email.policy import SMTPUTF8
 from typing import Any
 
 import httpx
@@ -67,6 +71,14 @@ class Service:
     def mails(self) -> int:
         return len(list((self.settings.maildir / "new").glob("*")))
 
+    def mail_to(self, address: str, words: str) -> EmailMessage | None:
+        """The mail to that address whose subject holds these words, once it has arrived."""
+        for path in (self.settings.maildir / "new").glob("*"):
+            mail = message_from_bytes(path.read_bytes(), policy=SMTPUTF8)
+            if address in str(mail["To"]) and words in str(mail["Subject"]):
+                return mail
+        return None
+
     def logs(self) -> str:
         return "".join(path.read_text(errors="replace") for path in (self.settings.home / "log").glob("*.log"))
 
@@ -105,6 +117,7 @@ async def enrol(settings: Settings) -> str:
     registrar = Registrar(client, load_sealing(settings.keys, "content"), load_lookup(settings.keys))
     for name in ("ada", "bob"):
         await registrar.recipient(f"{name}@example.net", None, {"not_urgent": "delay"}, {"open": True, "pays": False})
+    await registrar.recipient("cy@example.net", None, {}, {"open": True})
     key = await registrar.principal("p1", "Ops", ["example.org"], {})
     await client.close()
     return key
@@ -114,6 +127,43 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port: int = probe.getsockname()[1]
         return port
+
+
+async def test_who_has_no_money_is_asked_and_has_the_mail_as_soon_as_it_is_paid(service: Service) -> None:
+    """Pay per notification, as a recipient lives it: a request by mail, a page, a button, and the message."""
+    (id_,) = await service.notify(to="cy@example.net", subject="Pump 3 stopped")
+    request = await _mail(service, "cy@example.net", "An urgent message waits")
+    text = request.get_body(("plain",))
+    assert text is not None
+    link = re.search(r"/pay/\S+", text.get_content())
+    assert link is not None
+    page = await service.http.get(link[0])
+    attempt = re.search(r'name="attempt" value="([^"]+)"', page.text)
+    assert attempt is not None
+    answers = [
+        await service.http.post(f"{link[0]}/top-up", data={"amount": "500", "attempt": attempt[1]}) for _ in range(2)
+    ]
+    end = await service.ends(id_)
+    statement = (await service.http.get(f"{link[0]}/statement.csv")).text
+    paid = await service.http.get(link[0])
+
+    assert (page.status_code, "Ops" in page.text, "Pump" in page.text) == (200, True, False)
+    assert [answer.status_code for answer in answers] == [303, 303]
+    assert end["state"] == "delivered"
+    assert service.mail_to("ada@example.net", "Pump 3 stopped") or service.mail_to("cy@example.net", "Pump 3 stopped")
+    assert (statement.count("5.00"), statement.count("-0.05"), id_ in statement) == (1, 1, True)
+    assert (paid.status_code, "attempt" in paid.text) == (200, False)
+
+
+async def _mail(service: Service, address: str, words: str) -> EmailMessage:
+    found: list[EmailMessage] = []
+
+    async def look() -> dict[str, Any] | None:
+        found.extend(filter(None, [service.mail_to(address, words)]))
+        return {} if found else None
+
+    await eventually(look)
+    return found[0]
 
 
 async def test_an_urgent_mail_goes_all_the_way_to_each_recipient(service: Service) -> None:

@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from serving.payment.faults import Fault, Faults
-from serving.payment.provider import Absent, Declined, Done, Order, Unknown, Verb
+from serving.payment.provider import Absent, Declined, Done, NeedsPayer, Order, Unknown, Verb
 from serving.payment.stripe_api import Checkout
 from serving.payment.stripe_client import StripeClient
-from tests.integration.stripe_checkout import ASKS_THE_PAYER, DECLINED, GOOD, new_card
+from tests.integration.stripe_checkout import ASKS_THE_PAYER, DECLINED, GOOD, new_card, pay
 from tests.integration.stripe_proxy import Proxy, opened
 from tests.integration.stripe_server import API_KEY, running
 
@@ -150,6 +150,21 @@ async def test_a_card_that_cannot_be_held_is_declined_with_its_code(
 
     assert await stripe.perform(HOLD) == Declined(code)
     assert await stripe.find(HOLD) == Declined(code)
+
+
+async def test_the_card_of_a_top_up_can_be_held_and_the_top_up_refunded(stripe: StripeClient, proxy: Proxy) -> None:
+    """The payer agreed on the page to later holds; what was paid there can go back in part."""
+    asked = await stripe.perform(Order("top-up:1", Verb.CHARGE, PAYER, 900, "EUR"))
+    assert isinstance(asked, NeedsPayer)
+    await pay(asked.url)
+    paid = await stripe.find(Order("top-up:1", Verb.CHARGE, PAYER, 900, "EUR"))
+    assert isinstance(paid, Done)
+
+    refunded = await stripe.perform(follow(Verb.REFUND, paid.reference, 300))
+
+    (refund,) = await proxy.localstripe.all("refunds")
+    assert isinstance(await stripe.perform(HOLD), Done)
+    assert (refunded, refund["amount"], refund["payment_intent"]) == (Done(refund["id"]), 300, paid.reference)
 
 
 async def test_nobody_is_held_who_never_saved_a_card(stripe: StripeClient, proxy: Proxy) -> None:

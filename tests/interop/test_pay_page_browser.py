@@ -240,14 +240,16 @@ def test_a_decline_is_told_and_another_try_is_another_attempt(page: Page, served
     assert served.desk.charged == {second: 500}
 
 
-def test_an_amount_that_is_no_longer_offered_leads_back(page: Page, served: Served) -> None:
+def test_an_amount_that_is_no_longer_offered_leads_back(page: Page, served: Served, judge: str) -> None:
     """The page lay open for a day and the offer changed."""
     served.desk.now = replace(DUE, top_ups=(700,))
     page.get_by_role("button", name="Top up by €5.00").tap()
     expect(page.get_by_role("heading", level=1)).to_have_text("We did not understand that")
+    found = axe.violations(page, judge)
     page.get_by_role("link", name="Look at the page").tap()
 
     expect(page.get_by_role("button", name="Top up by €7.00")).to_be_visible()
+    assert found == []
     assert served.desk.asked == []
 
 

@@ -3,10 +3,19 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import count
+
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.testclient import TestClient
 
 from serving.web.desk import Credited, Due, DueState, Line, TopUp
+from serving.web.pay import application
 
 TOKEN = "v1.MDEyMzQ1Njc4OWFiY2RlZg~sig"  # with every kind of character that a token's alphabet may have
+HOME = f"/pay/{TOKEN}"
+PROVIDER = "https://checkout.example"
+FORM = {"amount": "500", "attempt": "attempt-of-sixteen-or-more"}
 NOW = 1_795_618_800.0  # 2026-11-25 15:00 UTC
 HOUR = 3_600.0
 DUE = Due("City Hospital", 5, "EUR", NOW + 18 * HOUR + 40, 420, DueState.WAITING, (500, 1_000, 2_000))
@@ -60,3 +69,10 @@ class FakeDesk:
         if self.error is not None:
             raise self.error
         assert token == TOKEN
+
+
+def browsing(desk: FakeDesk) -> TestClient:
+    """A browser that follows nothing by itself, on the page as it is mounted."""
+    attempts = count(1)
+    page = application(desk, provider=PROVIDER, clock=lambda: NOW, draw=lambda: f"attempt-{next(attempts):016}")
+    return TestClient(Starlette(routes=[Mount("/pay", page)]), follow_redirects=False)

@@ -4,8 +4,8 @@
 
 - `double_charged`: notifications for which the provider released more than once, under whatever key, or our ledger
   captured more than once.
-- `charged_undelivered`: notifications that were captured or released although we never read a 250 for them, or although
-  the receiver has no such mail.
+- `charged_undelivered`: notifications that were captured or released although we never read a 250 for them, or claim to
+  have read one that the receiver never gave.
 - `delivered_uncaptured`: notifications that were delivered and not captured, or whose money was not released.
 - `drift`: minor units by which the books disagree: what the provider keeps for each payer and what lies in that payer's
   wallet and holds; what it charged and the clearing account; what it released and the revenue; and what it charged a
@@ -33,13 +33,15 @@ def judge(cast: Cast, arrivals: Arrivals, journal: Journal, ledger: Ledger) -> C
     counts: Counter[str] = Counter(dict.fromkeys((*MUST_BE_ZERO, "lost", "delivered", "dead"), 0))
     counts["lost"] = len(cast.recipients) - len(ledger.entries)
     for entry in ledger.entries:
-        taken, releases = arrivals.taken[entry.id], journal.releases[entry.id]
+        releases, was_read = journal.releases[entry.id], entry.has_receipt and arrivals.answered[entry.id] > 0
         is_charged, is_settled = entry.captures + releases > 0, min(entry.captures, releases) > 0
         counts["double_charged"] += max(entry.captures, releases) > 1
-        counts["charged_undelivered"] += is_charged and not (entry.has_receipt and taken)
+        counts["charged_undelivered"] += is_charged and not was_read
         counts["delivered_uncaptured"] += entry.has_receipt and not is_settled
         counts["open_holds"] += entry.held != 0
-        counts["lost"] += not _has_ended_well(entry, taken, exists=cast.people[entry.recipient].exists)
+        counts["lost"] += not _has_ended_well(
+            entry, arrivals.taken[entry.id], exists=cast.people[entry.recipient].exists
+        )
         counts["delivered"] += entry.has_receipt
         counts["dead"] += entry.state == "dead"
     counts["drift"] = _drift(cast, journal, ledger)
@@ -49,7 +51,7 @@ def judge(cast: Cast, arrivals: Arrivals, journal: Journal, ledger: Ledger) -> C
 def duplicates(arrivals: Arrivals) -> Counts:
     """What the receiver's book alone tells."""
     twice = sum(count - 1 for count in arrivals.taken.values())
-    return {"duplicates_of_lost_250": twice, "lost_250": arrivals.unanswered}
+    return {"duplicates_of_lost_250": twice, "lost_250": arrivals.taken.total() - arrivals.answered.total()}
 
 
 def double_releases(journal: Journal) -> int:

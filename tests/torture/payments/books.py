@@ -17,10 +17,10 @@ TOGETHER = 100
 
 @dataclass(slots=True)
 class Arrivals:
-    """The receiver's: how often it took each notification's mail, and how often it lost the 250."""
+    """The receiver's: how often it took each notification's mail, and how often it answered 250 for it."""
 
     taken: Counter[int] = field(default_factory=Counter)
-    unanswered: int = 0
+    answered: Counter[int] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
@@ -73,7 +73,7 @@ def read_arrivals(path: Path) -> Arrivals:
     arrivals = Arrivals()
     for line in lines(path):
         arrivals.taken[line["id"]] += 1
-        arrivals.unanswered += not line["answered"]
+        arrivals.answered[line["id"]] += line["answered"]
     return arrivals
 
 

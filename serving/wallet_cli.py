@@ -1,0 +1,148 @@
+"""`clarion wallet` and `clarion ledger`: money in and out by hand, who paid for what, whether the books are right."""
+
+import csv
+import secrets
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any
+
+import typer
+
+from serving import money
+from serving.commands import ask, readable, show
+from serving.errors import ConfigurationError, Refused
+from serving.payment.exchange import Ledger
+from serving.payment.provider import Answer, Done, NeedsPayer, Provider
+from serving.queue.client import Client
+from serving.settings import Settings
+
+wallet = typer.Typer(help="The money of recipients and senders.", no_args_is_help=True)
+ledger = typer.Typer(help="The books.", no_args_is_help=True)
+
+Owner = Annotated[str, typer.Argument(help="A recipient's address, or a sender's id with --sender.")]
+IsSender = Annotated[bool, typer.Option("--sender", help="The owner is a sender.")]
+Amount = Annotated[float, typer.Argument(min=0.01, max=1_000_000.0, help="In the currency's major unit.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
+
+
+@wallet.command("top-up")
+def top_up_wallet(owner: Owner, amount: Amount, sender: IsSender = False) -> None:
+    """Charge the owner at the payment provider, and credit the wallet."""
+    from serving.payment.topup import top_up
+
+    settings = Settings.read()
+
+    async def pay(books: Ledger, provider: Provider, account: str) -> Answer:
+        key, minor, currency = f"cli:{secrets.token_hex(8)}", round(amount * 100), settings.currency
+        return await top_up(books, provider, wallet=account, amount=minor, currency=currency, key=key)
+
+    _insist(_at_provider(settings, owner, sender, pay), "credited")
+    print(f"credited {amount:.2f} {settings.currency}")
+
+
+@wallet.command("refund")
+def refund_wallet(owner: Owner, amount: Amount, sender: IsSender = False) -> None:
+    """Give money back to where it came from, out of one earlier charge."""
+    from serving.payment.refund import refund
+
+    settings, minor = Settings.read(), round(amount * 100)
+
+    async def give_back(books: Ledger, provider: Provider, account: str) -> Answer:
+        charges = await books.query("charges", wallet=account)
+        fitting = next((each for each in charges if each["payload"]["amount"] >= minor), None)
+        if fitting is None:
+            raise ConfigurationError("no single charge was as large; give back less, several times")
+        reference, key = str(fitting["outcome"]["reference"]), f"refund:{secrets.token_hex(8)}"
+        return await refund(
+            books, provider, wallet=account, amount=minor, currency=settings.currency, key=key, reference=reference
+        )
+
+    _insist(_at_provider(settings, owner, sender, give_back), "given back")
+    print(f"given back {amount:.2f} {settings.currency}")
+
+
+@wallet.command("statement")
+def statement(
+    owner: Owner,
+    sender: IsSender = False,
+    as_csv: Annotated[bool, typer.Option("--csv", help="For a spreadsheet: all of it.")] = False,
+    as_json: AsJson = False,
+    limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many lines at most, but for --csv.")] = 20,
+) -> None:
+    """What went in and out and for which notification, the last first; amounts are minor units."""
+    settings = Settings.read()
+
+    async def work(client: Client) -> list[dict[str, Any]]:
+        return await _lines(client, await _account(settings, client, owner, sender), None if as_csv else limit)
+
+    rows = ask(settings, work)
+    if not as_csv:
+        show(rows, as_json=as_json)
+        return
+    writer = csv.DictWriter(sys.stdout, ["at", "what", "amount", "currency", "notification"])
+    writer.writeheader()
+    writer.writerows({**row, "at": readable(row["at"])} for row in rows)
+
+
+@ledger.command("verify")
+def verify(as_json: AsJson = False) -> None:
+    """Derive every hash and balance again from the beginning; exit status 1 names the first row that is wrong."""
+    (verdict,) = ask(Settings.read(), lambda client: client.query("verify_ledger"))
+    show([verdict], as_json=as_json)
+    if not verdict["intact"]:
+        raise typer.Exit(1)
+
+
+async def _lines(client: Client, account: str, limit: int | None) -> list[dict[str, Any]]:
+    from serving.payment.desk import line_of
+
+    rows: list[dict[str, Any]] = []
+    page = await client.query("statement", account=account, limit=limit or 1_000)
+    while page:
+        rows += page
+        page = (
+            await client.query("statement", account=account, limit=1_000, before=page[-1]["seq"]) if not limit else []
+        )
+    return [
+        {name: getattr(line, name) for name in ("at", "what", "amount", "currency", "notification")}
+        for line in map(line_of, rows)
+    ]
+
+
+def _at_provider(
+    settings: Settings, owner: str, sender: bool, work: Callable[[Ledger, Provider, str], Awaitable[Answer]]
+) -> Answer:
+    from serving.payment.providers import connect
+
+    async def run(client: Client) -> Answer:
+        account = await _account(settings, client, owner, sender)
+        provider = connect(settings)
+        try:
+            return await work(client, provider, account)
+        except Refused as refused:
+            raise ConfigurationError(f"nothing moved: {refused.detail}") from None
+        finally:
+            await provider.close()
+
+    return ask(settings, run)
+
+
+async def _account(settings: Settings, client: Client, owner: str, sender: bool) -> str:
+    """The owner's wallet; ConfigurationError for one whom nobody registered."""
+    from serving.sealing import load_lookup
+
+    if sender:
+        if not await client.query("principal", id=owner):
+            raise ConfigurationError("no such sender; `clarion principal add` prints its id")
+        return money.wallet_of_sender(owner)
+    lookup = load_lookup(settings.keys).address(owner)
+    if not await client.query("recipient", lookup=lookup.hex()):
+        raise ConfigurationError("nobody is registered under that address; see `clarion recipient add`")
+    return money.wallet_of(lookup)
+
+
+def _insist(answer: Answer, what: str) -> None:
+    if isinstance(answer, NeedsPayer):
+        raise ConfigurationError(f"the payer has to agree first: {answer.url}")
+    if not isinstance(answer, Done):
+        raise ConfigurationError(f"the provider answered {type(answer).__name__.lower()}; nothing was {what} yet")
