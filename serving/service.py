@@ -25,8 +25,10 @@ from serving.gateway.guard import QuestionGuard
 from serving.gateway.judge import Judge
 from serving.gateway.mail import Question
 from serving.gateway.problems import Problem
+from serving.gateway.webhooks import Webhooks, read_stripe
 from serving.leash import die_with_parent
 from serving.payment.desk import Offer, PayDesk
+from serving.payment.provider import Provider
 from serving.payment.providers import PAGES, connect
 from serving.pipeline import Prediction, Stage
 from serving.queue.client import Client, reachable
@@ -72,6 +74,14 @@ def _or_exit(name: str) -> Iterator[None]:
 def _record(route: str, method: str, status: int, seconds: float) -> None:
     _REQUESTS.labels(route=route, method=method, status=status).inc()
     _SECONDS.labels(route=route).observe(seconds)
+
+
+def _webhooks(settings: Settings, client: Client, provider: Provider) -> Webhooks | None:
+    """Stripe's, where its secret is set; what nobody tells us is asked every half a minute all the same."""
+    secret = settings.stripe_webhook_secret.get_secret_value()
+    if settings.provider != "stripe" or not secret:
+        return None
+    return Webhooks(client, provider, read_stripe(secret, time.time), header="stripe-signature")
 
 
 class StageService:
@@ -217,11 +227,11 @@ class Gateway:
         domain = domain_of(settings.mail_from) or "clarion.invalid"
         with _or_exit("gateway"):
             keys = Keys(load_sealing(settings.keys, "content"), load_lookup(settings.keys))
-        self._judge = Judge(self._score, domain)
-        self._api = Api(self._client, keys, self._judge, limit=settings.max_body, domain=domain)
-        _public.state.api, _public.state.record = self._api, _record
-        with _or_exit("gateway"):
             self._provider = connect(settings)
+        self._judge = Judge(self._score, domain)
+        webhooks = _webhooks(settings, self._client, self._provider)
+        self._api = Api(self._client, keys, self._judge, limit=settings.max_body, domain=domain, webhooks=webhooks)
+        _public.state.api, _public.state.record = self._api, _record
         tokens, offer = PayTokens(keys.lookup.derive("pay")), Offer(settings.top_ups, settings.currency)
         _pay.state.desk = PayDesk(self._client, self._provider, tokens, offer, time.time)
         _pay.state.provider = PAGES[settings.provider]

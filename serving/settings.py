@@ -1,6 +1,7 @@
 """One `Settings`, read from the environment (prefix `CLARION_`) once, where a process starts."""
 
 import json
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -10,8 +11,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from serving.errors import ConfigurationError
 
 PREFIX = "CLARION_"
-CAPTURE_WITHIN = 7 * 86_400.0
-"""Seconds that a card stays held, at most (Stripe, "Place a hold on a payment method")."""
+CAPTURE_WITHIN = {"sandbox": math.inf, "stripe": (4 * 24 + 18) * 3600.0}
+"""Seconds that the provider holds money for us, at most (Stripe, "Authorization validity windows": Visa)."""
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
@@ -65,9 +66,10 @@ class Settings(BaseSettings):
     @model_validator(mode="after")
     def _money_outlives_mail(self) -> Self:
         """A hold must not end while its mail may still be delivered, nor outlive what a card is held for."""
-        if not self.payment_wait + self.delivery_expiry < self.hold_expiry < CAPTURE_WITHIN:
+        within = CAPTURE_WITHIN[self.provider]
+        if not self.payment_wait + self.delivery_expiry < self.hold_expiry < within:
             raise ValueError(
-                "PAYMENT_WAIT + DELIVERY_EXPIRY must be less than HOLD_EXPIRY, and that less than seven days"
+                f"PAYMENT_WAIT + DELIVERY_EXPIRY must be less than HOLD_EXPIRY, and that less than {within:.0f} seconds"
             )
         return self
 

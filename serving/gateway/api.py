@@ -19,6 +19,7 @@ from serving.gateway.mail import Question
 from serving.gateway.principals import Directory, Principal, Principals
 from serving.gateway.problems import NOT_FOUND, Problem, problem
 from serving.gateway.submission import Draft, parse_json, read_body, read_draft
+from serving.gateway.webhooks import Webhooks
 from serving.identifiers import format_id, parse_id
 from serving.money import wallet_of_sender
 from serving.pipeline import Prediction
@@ -70,6 +71,7 @@ class Api:
         domain: str,
         clock: Callable[[], float] = time.time,
         make_id: Callable[[], str] = lambda: uuid.uuid4().hex,
+        webhooks: Webhooks | None = None,
     ) -> None:
         self._broker = broker
         self._keys = keys
@@ -79,6 +81,7 @@ class Api:
         self._clock = clock
         self._make_id = make_id
         self._principals = Principals(broker, clock)
+        self._webhooks = webhooks
 
     async def notify(self, request: Request) -> Response:
         """202 with the ids, once the store has committed."""
@@ -121,6 +124,12 @@ class Api:
         questions = asked if isinstance(asked, list) else [asked]
         predictions = await self._judge(questions, True)
         return JSONResponse({"predictions": [asdict(prediction) for prediction in predictions]})
+
+    async def webhook(self, request: Request) -> Response:
+        """What a payment provider tells us."""
+        if self._webhooks is None:
+            raise Problem(NOT_FOUND)
+        return await self._webhooks.receive(request)
 
     async def knows(self, request: Request) -> bool:
         """Whether the request comes with a valid API key."""

@@ -19,13 +19,10 @@ from serving.notice.letter import Lapse, Request, write_lapse, write_request
 from serving.pipeline import Asked, Expired
 from serving.sealing import LookupKey, UnsealingKey
 from serving.stage import Work
-from serving.web.token import PayTokens
+from serving.web.token import SHOWN_AFTERWARDS, PayTokens
 
 LOOK_AGAIN = 5.0
 """Seconds until the wallet is looked into once more: money may have come while the request was written."""
-
-SHOWN_AFTERWARDS = 7 * 86_400.0
-"""Seconds for which the page still says that it is too late."""
 
 _MESSAGE_ID = re.compile(r"<[!-~]{1,250}>")
 

@@ -8,9 +8,9 @@ from serving.identifiers import format_id
 from serving.payment import provider as providers
 from serving.payment.exchange import Ledger
 from serving.payment.provider import Provider
-from serving.payment.topup import top_up
+from serving.payment.topup import resume_one, top_up
 from serving.web.desk import BadToken, Credited, Declined, Due, DueState, Line, Pending, Redirect, TopUp
-from serving.web.token import PayTokens
+from serving.web.token import SHOWN_AFTERWARDS, PayTokens
 
 _WAITING = frozenset({"payment", "notice"})
 _ENDED = frozenset({"dead", "discarded", "rejected"})
@@ -84,6 +84,16 @@ class PayDesk:
                 return Pending()
             case _:
                 assert_never(answer)
+
+    async def come_back(self, key: str) -> str:
+        """See `serving.web.desk.Desk`."""
+        intents = await self._ledger.query("intent", key=key)
+        page, _, rest = key.partition(":")
+        if page != "page" or not intents:
+            raise BadToken("forged")
+        await resume_one(self._ledger, self._provider, intents[0])
+        rows = await self._ledger.query("notification", id=rest.partition(":")[0])
+        return self._tokens.make(int(rows[0]["id"]), rows[0]["facts"]["due"]["until"] + SHOWN_AFTERWARDS)
 
     async def statement(self, token: str) -> Sequence[Line]:
         """See `serving.web.desk.Desk`."""

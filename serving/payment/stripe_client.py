@@ -178,7 +178,8 @@ def connect_stripe(settings: Settings) -> StripeClient:
     key = settings.stripe_key.get_secret_value()
     if not key:
         raise ConfigurationError("CLARION_STRIPE_KEY is empty; set it to the secret key of your Stripe account")
-    return StripeClient(key, Checkout(success_url=settings.pay_url, cancel_url=settings.pay_url))
+    back = f"{settings.pay_url}/back/{{key}}"
+    return StripeClient(key, Checkout(success_url=back, cancel_url=back))
 
 
 async def _first(objects: AsyncIterator[Fields], key: str) -> Fields | None:

@@ -90,6 +90,10 @@ class Desk(Protocol):
         """Charge `amount` minor units and credit the wallet, once per amount and `attempt`, the form's own value."""
         ...
 
+    async def come_back(self, key: str) -> str:
+        """The token of the page from which the top-up of this key was begun; how it ended is found out first."""
+        ...
+
     async def statement(self, token: str) -> Sequence[Line]:
         """What moved in the wallet, in the order in which it is to be read."""
         ...

@@ -7,7 +7,7 @@ import secrets
 import time
 from collections.abc import Callable
 from typing import assert_never
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from starlette.applications import Starlette
 from starlette.responses import RedirectResponse, Response
@@ -38,6 +38,7 @@ def application(
     page = PayPage(pages, clock=clock, draw=draw)
     app = Starlette(
         routes=[
+            _route("/back/{token}", "GET", page.come_back, pages),
             _route("/{token}", "GET", page.show, pages),
             _route("/{token}/wallet", "POST", page.pay_from_wallet, pages),
             _route("/{token}/top-up", "POST", page.top_up, pages),
@@ -96,6 +97,12 @@ class PayPage:
                 return _onward(visit, url)
             case _:
                 assert_never(answer)
+
+    async def come_back(self, visit: Visit) -> Response:
+        """From the provider's page to ours: the order's key, which only its payer knows, stands for the token."""
+        token = await visit.desk.come_back(visit.token)
+        root = visit.request.scope.get("root_path", "")
+        return RedirectResponse(f"{root}/{quote(token, safe='')}?said={Said.PENDING.value}", 303)
 
     async def statement(self, visit: Visit) -> Response:
         """What moved in the wallet, to read."""

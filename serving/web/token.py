@@ -6,6 +6,9 @@ from itsdangerous import BadSignature, URLSafeSerializer
 
 from serving.web.desk import BadToken
 
+SHOWN_AFTERWARDS = 7 * 86_400.0
+"""Seconds for which a page still says that it is too late."""
+
 _PURPOSE = "clarion.pay"
 
 

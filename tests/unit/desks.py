@@ -9,10 +9,11 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from serving.web.desk import Credited, Due, DueState, Line, TopUp
+from serving.web.desk import BadToken, Credited, Due, DueState, Line, TopUp
 from serving.web.pay import application
 
 TOKEN = "v1.MDEyMzQ1Njc4OWFiY2RlZg~sig"  # with every kind of character that a token's alphabet may have
+KEY = "page:7:500:attempt"
 HOME = f"/pay/{TOKEN}"
 PROVIDER = "https://checkout.example"
 FORM = {"amount": "500", "attempt": "attempt-of-sixteen-or-more"}
@@ -41,6 +42,11 @@ class FakeDesk:
     async def due(self, token: str) -> Due:
         self._check(token)
         return self.now
+
+    async def come_back(self, key: str) -> str:
+        if key != KEY:
+            raise BadToken("forged")
+        return TOKEN
 
     async def pay_from_wallet(self, token: str) -> bool:
         self._check(token)

@@ -25,11 +25,13 @@ class Ledger:
     row: dict[str, Any]
     balance: int = 0
     commands: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    intents: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         rows = {
             "notification": [self.row] if parameters.get("id") == "7" else [],
             "principal": [{"name": "Hospital"}],
+            "intent": [{**each, "state": "open"} for key, each in self.intents.items() if key == parameters.get("key")],
             "balance": [{"balance": self.balance}] if parameters.get("account") == f"wallet:{RECIPIENT}" else [],
             "statement": [
                 {"at": 9.0, "key": "7:captured", "notification": "7", "currency": "EUR", "amount": -5},
@@ -40,7 +42,7 @@ class Ledger:
 
     async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:
         self.commands.append((name, parameters))
-        return {"state": "opened", "outcome": None}
+        return {"state": "open" if parameters.get("key") in self.intents else "opened", "outcome": None}
 
 
 @dataclass
@@ -56,7 +58,7 @@ class Provider:
         return self.answer
 
     async def find(self, order: Order) -> Answer | Absent:
-        raise AssertionError(f"{order.key}: nothing was begun before")
+        return self.answer if order.key else Absent()
 
 
 def row(state: str = "parked", stage: str | None = "payment", **facts: Any) -> dict[str, Any]:
@@ -151,3 +153,26 @@ async def test_a_token_for_what_asks_for_nothing_is_none(facts: dict[str, Any] |
 
     with pytest.raises(BadToken):
         await desk(Ledger(found)).due(other)
+
+
+async def test_who_comes_back_from_the_provider_finds_the_page_again_and_the_money_there() -> None:
+    """The provider's page knows no token of ours, and its webhook may be slower than the payer's browser."""
+    key = "page:7:500:x"
+    payload = {"wallet": f"wallet:{RECIPIENT}", "amount": 500, "currency": "EUR"}
+    ledger = Ledger(row(), intents={key: {"key": key, "verb": "charge", "notification": None, "payload": payload}})
+
+    token = await desk(ledger, providers.Done("pi_1")).come_back(key)
+
+    assert TOKENS.read(token, 2_000.0) == 7
+    assert [name for name, _ in ledger.commands] == ["open_intent", "close_intent"]
+
+
+@pytest.mark.parametrize("key", ["page:7:500:guessed", "cli:7", "", "page:"])
+async def test_a_key_that_nobody_was_given_brings_nobody_back(key: str) -> None:
+    """The page shows a balance: a notification's id alone must not open it."""
+    known: dict[str, dict[str, Any]] = {
+        "cli:7": {"key": "cli:7", "verb": "charge", "notification": None, "payload": {}}
+    }
+
+    with pytest.raises(BadToken):
+        await desk(Ledger(row(), intents={"cli:7": intent})).come_back(key)

@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from serving.web.desk import Declined, DueState, Pending, Redirect, TopUp
 from serving.web.pages import TEMPLATES
 from serving.web.pay import application
-from tests.unit.desks import DUE, FORM, HOME, LINES, NOW, PROVIDER, TOKEN, FakeDesk, browsing
+from tests.unit.desks import DUE, FORM, HOME, KEY, LINES, NOW, PROVIDER, TOKEN, FakeDesk, browsing
 
 
 @pytest.fixture
@@ -188,3 +188,12 @@ def test_two_pages_have_two_attempts_that_nobody_guesses(desk: FakeDesk) -> None
     found = {re.findall(r'name="attempt" value="([A-Za-z0-9_-]{22})"', client.get(f"/{TOKEN}").text)[0] for _ in "12"}
 
     assert len(found) == 2
+
+
+def test_the_providers_page_leads_back_to_this_one(http: TestClient) -> None:
+    """It knows the order's key and no token; and while its money is on the way nobody is asked to pay again."""
+    back = http.get(f"/pay/back/{KEY}", follow_redirects=False)
+    lost = http.get("/pay/back/page:7:500:guessed", follow_redirects=False)
+
+    assert (back.status_code, back.headers["location"]) == (303, f"{HOME}?said=pending")
+    assert lost.status_code == 404

@@ -6,9 +6,11 @@ recipients pay late or do not exist; and broker, workers, provider and receiver 
 the queue drains, and three books are compared from outside: the receiver's, the provider's, and our ledger (see
 `audit`). Exit status 0 when they agree, 1 when not, 2 when it could not start, 130 when it was interrupted.
 
-The seed decides the cast, which process is killed after how many seconds, which calls and 250s fail, and how webhooks
-are delayed and repeated. It does not decide what the operating system does: which instruction a kill hits, which of two
-processes is first, and how fast the disk is. The same seed is the same torture, not the same run.
+The seed decides the cast, which process is killed after how many seconds, which top-ups and 250s fail, and how their
+webhooks are delayed and repeated. It does not decide what the operating system does: which instruction a kill hits,
+which of two processes is first, and how fast the disk is; nor which releases fail and how their webhooks come, because
+their keys hold ids that the broker makes of time and chance: the shares hold, the notifications are others. The same
+seed is the same torture, not the same run.
 """
 
 import argparse

@@ -41,13 +41,13 @@ class Courier:
     async def take(self, request: Request) -> Response:
         """Take it, and let chance decide when and how often it is handed over."""
         payload, header = await request.body(), request.headers.get(HEADER, "")
-        seq = json.loads(payload)["data"]["object"]["seq"]
-        chance = self._world.chance("webhook", seq)
+        operation = json.loads(payload)["data"]["object"]
+        chance = self._world.chance("webhook", operation["key"])
         waits = [chance.uniform(0, LATEST)]
         if chance.random() < REPLAYED:
             waits.append(waits[0] + chance.uniform(0, LATEST))
         for copy, wait in enumerate(waits):
-            task = asyncio.create_task(self._hand_over(payload, header, wait, {"seq": seq, "copy": copy}))
+            task = asyncio.create_task(self._hand_over(payload, header, wait, {"seq": operation["seq"], "copy": copy}))
             self._under_way.add(task)
             task.add_done_callback(self._under_way.discard)
         return Response(status_code=204)

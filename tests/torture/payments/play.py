@@ -46,7 +46,6 @@ class Run:
     accepted: dict[int, int] = field(default_factory=dict)
     paid: int = 0
     depths: list[dict[str, Any]] = field(default_factory=list)
-    started: float = field(default_factory=time.monotonic)
     seconds: float = 0.0
 
     def count(self, *states: str) -> int:
@@ -75,6 +74,7 @@ class Play:
 
     async def perform(self) -> None:
         """Return when every notification has ended; raises TimeoutError at the limit."""
+        started = time.monotonic()
         try:
             async with (
                 asyncio.timeout(self._pace.limit),
@@ -89,7 +89,7 @@ class Play:
                 for task in accompanying:
                     task.cancel()
         finally:
-            self._run.seconds = time.monotonic() - self._run.started
+            self._run.seconds = time.monotonic() - started
 
     async def _rage(self, tasks: asyncio.TaskGroup) -> None:
         """Until most of it has ended in spite of everything."""
@@ -113,7 +113,7 @@ class Play:
         """As a sender does it: the same key until there is an answer."""
         person = self._run.cast.people[recipient]
         to = (Recipient(person.lookup, person.address.encode()),)
-        submission = Submission("torture", b"sealed", to, key=f"mail:{number}", urgent=True)
+        submission = Submission("torture", str(number).encode(), to, key=f"mail:{number}", urgent=True)
         accepted = await patiently(lambda: self._client.accept(submission))
         self._run.accepted[accepted.notification_ids[0]] = recipient
         if person.is_late and recipient not in self._late:
@@ -149,8 +149,9 @@ class Play:
     async def _watch(self) -> None:
         with tqdm(total=self._run.wanted, desc="ended", unit="mail", mininterval=1.0) as bar:
             while True:
-                self._run.depths = await patiently(lambda: self._client.query("depths"))
                 self._fleet.revive()
+                with suppress(BrokerUnavailable):
+                    self._run.depths = await self._client.query("depths")
                 bar.update(self._run.ended - bar.n)
                 bar.set_postfix(parked=self._run.count("parked"), kills=self._fleet.killed.total(), refresh=False)
                 await asyncio.sleep(TURN)

@@ -24,7 +24,7 @@ class Receiver:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._seen: Counter[str] = Counter()
+        self._seen: Counter[int] = Counter()
         self._book = os.open(world.arrivals, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
     async def handle_RCPT(
@@ -44,13 +44,17 @@ class Receiver:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: ARG002
         """Written down, and then answered or lost."""
         content = envelope.original_content or b""
-        id_ = content.partition(b"Message-ID: <")[2].partition(b"@")[0].decode()
-        self._seen[id_] += 1
-        is_lost = self._world.chance("250", id_, self._seen[id_]).random() < LOST
-        os.write(self._book, json.dumps({"id": int(id_), "answered": not is_lost}).encode() + b"\n")
+        id_, number = _between(content, b"Message-ID: <", b"@"), _between(content, b"Subject: ", b"\r\n")
+        self._seen[number] += 1
+        is_lost = self._world.chance("250", number, self._seen[number]).random() < LOST
+        os.write(self._book, json.dumps({"id": id_, "answered": not is_lost}).encode() + b"\n")
         if is_lost and isinstance(server.transport, asyncio.WriteTransport):
             server.transport.abort()
         return "250 2.0.0 Kept"
+
+
+def _between(content: bytes, before: bytes, after: bytes) -> int:
+    return int(content.partition(before)[2].partition(after)[0])
 
 
 async def receive(world: World) -> None:

@@ -50,7 +50,7 @@ async def ask(work: Work) -> Outcome:
 
 
 class Encryption:
-    """Encloses a mail that says which notification it is."""
+    """Encloses a mail whose Message-ID says which notification it is, and whose subject is its number in the run."""
 
     def __init__(self, world: World) -> None:
         self._key = world.key.sealing_key
@@ -59,7 +59,7 @@ class Encryption:
         """The envelope, as delivery opens it."""
         name = f"<{work.id}@torture.invalid>"
         fields = {"mail_from": "clarion@torture.invalid", "rcpt_to": work.address.decode(), "message_id": name}
-        mail = f"Message-ID: {name}\r\nSubject: sealed\r\n\r\n...\r\n"
+        mail = f"Message-ID: {name}\r\nSubject: {work.body.decode()}\r\n\r\n...\r\n"
         return Enclosed(Sealed(self._key.seal(json.dumps(fields).encode() + b"\n" + mail.encode()), "openpgp"))
 
 
