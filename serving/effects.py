@@ -6,6 +6,7 @@ from typing import Any, assert_never
 
 from serving import money
 from serving import pipeline as p
+from serving import values as v
 from serving.queue.lease import Expected, Hop, Seen
 
 _LONGEST = 300
@@ -125,11 +126,11 @@ def _words(text: str) -> str:
     return "".join(character if " " <= character <= "~" else "?" for character in text[:_LONGEST])
 
 
-def _form(envelope: p.Envelope) -> dict[str, str]:
+def _form(envelope: v.Envelope) -> dict[str, str]:
     match envelope:
-        case p.Sealed(method=method):
+        case v.Sealed(method=method):
             return {"form": "sealed", "method": method}
-        case p.OpenByPolicy(policy=policy):
+        case v.OpenByPolicy(policy=policy):
             return {"form": "open", "policy": policy}
         case _:
             assert_never(envelope)

@@ -3,8 +3,8 @@
 from serving.queue.lease import Posting
 
 REVENUE = "revenue"
-UNITS = "XXX"
-"""The currency of what is counted and is no money: free notifications (ISO 4217, "no currency")."""
+UNITS = "FREE"
+"""The currency of what is counted and is no money: free notifications."""
 
 Postings = tuple[Posting, ...]
 

@@ -9,9 +9,9 @@ receive → authenticate → analyze → urgent?       → encrypt → pay → d
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Literal
 
 from serving.observation import Observation
+from serving.values import Envelope, Hold, Prediction, Receipt
 
 
 class Stage(StrEnum):
@@ -53,63 +53,6 @@ class Deferred:
 
 
 Destination = Stage | End | Parked | Deferred
-
-# --- values that outcomes carry -------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """The classifier's word. `score` is a calibrated probability of "urgent". With `confidence`, less than the share
-    `bound` of urgent mail like this scores at or below `discard_threshold`; without a certificate all three are None
-    and `may_discard` is false. `offset` is how far the recipient's urgent threshold was moved, in log-odds."""
-
-    label: Literal["urgent", "not_urgent"]
-    score: float
-    bound: float | None
-    may_discard: bool
-    model_version: str
-    discard_threshold: float | None = None
-    confidence: float | None = None
-    offset: float = 0.0
-
-
-@dataclass(frozen=True, slots=True)
-class Sealed:
-    """A mail that only its recipient can read, itself sealed for the delivery stage. Made by `encryption` alone."""
-
-    body: bytes
-    method: Literal["openpgp", "smime"]
-
-
-@dataclass(frozen=True, slots=True)
-class OpenByPolicy:
-    """A mail that travels open because a written policy says so (`policy` says whose), or because it is a notice to a
-    sender, which holds nothing of any mail. Made by `encryption` alone."""
-
-    body: bytes
-    policy: Literal["recipient", "sender", "notice"]
-
-
-Envelope = Sealed | OpenByPolicy
-
-
-@dataclass(frozen=True, slots=True)
-class Hold:
-    """Money set aside for one notification, in minor units, from `account`: whoever pays. Made by `payment` alone."""
-
-    amount: int
-    currency: str
-    account: str
-
-
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """The receiver's own words: it has the mail."""
-
-    code: int
-    text: str
-    message_id: str
-
 
 # --- outcomes -------------------------------------------------------------------------------------------------------
 

@@ -15,9 +15,9 @@ from data.schema import Message
 from serving.errors import ClarionError
 from serving.history import History, Reader
 from serving.observation import Observation
-from serving.pipeline import Prediction
 from serving.sealing import LookupKey, UnsealingKey
 from serving.stage import Work
+from serving.values import Prediction
 from training.artefact import Certificate, Thresholds
 from training.render import Example, render
 

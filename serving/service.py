@@ -30,10 +30,11 @@ from serving.leash import die_with_parent
 from serving.payment.desk import Offer, PayDesk
 from serving.payment.provider import Provider
 from serving.payment.providers import PAGES, connect
-from serving.pipeline import Prediction, Stage
+from serving.pipeline import Stage
 from serving.queue.client import Client, reachable
 from serving.sealing import load_lookup, load_sealing
 from serving.settings import Settings
+from serving.values import Prediction
 from serving.web import pay
 from serving.web.token import PayTokens
 from serving.worker import StageWorker

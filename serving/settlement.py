@@ -4,8 +4,9 @@ from collections.abc import Awaitable, Callable
 
 from serving import money
 from serving.errors import ClarionError
-from serving.pipeline import Captured, Hold, Returned, Unbilled
+from serving.pipeline import Captured, Returned, Unbilled
 from serving.stage import Work
+from serving.values import Hold
 
 Release = Callable[[int, Hold], Awaitable[None]]
 

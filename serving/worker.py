@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 import bentoml
 
 from serving.errors import ConfigurationError
-from serving.pipeline import Outcome, Prediction, Stage, kind
+from serving.pipeline import Outcome, Stage, kind
 from serving.queue.client import Client, reachable
 from serving.settings import Settings
 from serving.stage import Handler, Work, serve
+from serving.values import Prediction
 from serving.wiring import Parts, wire
 
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from serving.delivery.parcel import open_parcel
 from serving.delivery.schedule import PATIENT, Schedule
 from serving.delivery.transaction import Failure, send
 from serving.errors import Temporary
-from serving.pipeline import Receipt, Sent, Undeliverable
+from serving.pipeline import Sent, Undeliverable
 from serving.sealing import UnsealingKey
 from serving.stage import Work
+from serving.values import Receipt
 
 
 class Delivery:

@@ -9,7 +9,7 @@ from aiosmtplib.email import parse_address
 from serving.delivery.connections import Connections
 from serving.delivery.parcel import Parcel
 from serving.delivery.replies import clean, is_permanent
-from serving.pipeline import Receipt
+from serving.values import Receipt
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,9 +14,10 @@ from serving.encryption.relayed import relay
 from serving.encryption.sealed import enclose
 from serving.identifiers import format_id
 from serving.mail import split
-from serving.pipeline import Enclosed, EnclosedFree, KeyMissing, OpenByPolicy, Sealed
+from serving.pipeline import Enclosed, EnclosedFree, KeyMissing
 from serving.sealing import SealingKey, UnsealingKey
 from serving.stage import Work
+from serving.values import OpenByPolicy, Sealed
 
 DIGEST = "digest"
 TO_SENDER = "expired"

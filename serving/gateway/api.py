@@ -22,9 +22,9 @@ from serving.gateway.submission import Draft, parse_json, read_body, read_draft
 from serving.gateway.webhooks import Webhooks
 from serving.identifiers import format_id, parse_id
 from serving.money import wallet_of_sender
-from serving.pipeline import Prediction
 from serving.queue.client import Accepted, Recipient, Submission
 from serving.sealing import LookupKey, SealingKey
+from serving.values import Prediction
 
 LONGEST_KEY = 255
 

@@ -9,7 +9,7 @@ from bentoml.exceptions import BentoMLException
 
 from serving.gateway.mail import Question, compose, mailbox
 from serving.gateway.problems import problem
-from serving.pipeline import Prediction
+from serving.values import Prediction
 
 MOST_QUESTIONS = 256
 

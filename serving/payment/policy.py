@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from serving import money
-from serving.pipeline import Hold, Waived
+from serving.pipeline import Waived
+from serving.values import Hold
 
 Then = Literal["expire", "deliver", "digest"]
 LONGEST_WAIT = 30 * 86_400.0

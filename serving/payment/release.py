@@ -17,7 +17,7 @@ from serving.payment.provider import (
     Verb,
     payer_of,
 )
-from serving.pipeline import Hold
+from serving.values import Hold
 
 log = logging.getLogger(__name__)
 

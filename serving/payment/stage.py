@@ -13,8 +13,9 @@ from typing import Any
 from serving import money
 from serving.payment.exchange import Ledger
 from serving.payment.policy import Defaults, Parties, Terms, decide
-from serving.pipeline import Digested, Due, Free, Held, Hold, Lapsed, Owed, Unfunded, Waived
+from serving.pipeline import Digested, Due, Free, Held, Lapsed, Owed, Unfunded, Waived
 from serving.stage import Work
+from serving.values import Hold
 
 REMEMBERED = 1024
 SOONEST = 5.0

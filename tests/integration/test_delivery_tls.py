@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from serving.delivery.connections import Connections, Destination
 from serving.delivery.parcel import Parcel
 from serving.delivery.transaction import Failure, send
-from serving.pipeline import Receipt
+from serving.values import Receipt
 
 PARCEL = Parcel("", "bob@receiver.example", "<7@clarion.invalid>", b"Subject: x\r\n\r\nx\r\n")
 

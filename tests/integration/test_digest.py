@@ -13,23 +13,12 @@ from nacl.public import PrivateKey
 from serving.digest.stage import Digest
 from serving.effects import hop_of
 from serving.errors import BrokerUnavailable, Temporary
-from serving.pipeline import (
-    Bundled,
-    Digested,
-    EnclosedFree,
-    OpenByPolicy,
-    Outcome,
-    Receipt,
-    Sent,
-    Stage,
-    Unbilled,
-    Unverified,
-    kind,
-)
+from serving.pipeline import Bundled, Digested, EnclosedFree, Outcome, Sent, Stage, Unbilled, Unverified, kind
 from serving.queue.client import Client, Recipient, Submission
 from serving.queue.lease import Lease
 from serving.sealing import UnsealingKey
 from serving.stage import serve, work_of
+from serving.values import OpenByPolicy, Receipt
 
 KEY = UnsealingKey(bytes(PrivateKey.generate()))
 ANN, BOB = b"a" * 32, b"b" * 32

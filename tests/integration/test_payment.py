@@ -31,11 +31,12 @@ from serving.payment.release import Release
 from serving.payment.sandbox_client import SandboxClient
 from serving.payment.stage import Payment
 from serving.payment.topup import resume, top_up
-from serving.pipeline import Asked, Authenticated, Enclosed, Outcome, Prediction, Sealed, Stage, Urgent
+from serving.pipeline import Asked, Authenticated, Enclosed, Outcome, Stage, Urgent
 from serving.queue.client import Client, Recipient, Submission
 from serving.sealing import UnsealingKey
 from serving.settlement import Settlement
 from serving.stage import Handler, Work, serve
+from serving.values import Prediction, Sealed
 
 KEY = UnsealingKey(bytes(PrivateKey.generate()))
 PRICE = 5

@@ -20,12 +20,13 @@ from serving.classification import Classification
 from serving.gateway.api import Api, Keys
 from serving.gateway.app import application
 from serving.gateway.mail import Question
-from serving.pipeline import Authenticated, Prediction, Stage
+from serving.pipeline import Authenticated, Stage
 from serving.queue.client import Client
 from serving.queue.store.offsets import LIMIT, STEPS
 from serving.scoring import Scorer
 from serving.sealing import LookupKey, UnsealingKey
 from serving.triage import Triage
+from serving.values import Prediction
 from tests.conftest import BrokerProcess
 from tests.integration.stages import always, working
 from training.artefact import Certificate, Thresholds

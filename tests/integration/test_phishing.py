@@ -11,9 +11,10 @@ import pyarrow.parquet as parquet
 import pytest
 
 from serving.authentication import Authentication, new_key, sender_domain
-from serving.pipeline import TABLE, Deferred, Destination, End, Parked, Prediction, Stage, Urgent, kind
+from serving.pipeline import TABLE, Deferred, Destination, End, Parked, Stage, Urgent, kind
 from serving.queue.client import Client
 from serving.sealing import UnsealingKey
+from serving.values import Prediction
 from tests.integration.peers import submission
 from tests.integration.stages import always, working
 

@@ -9,6 +9,7 @@ import pytest
 
 from serving import pipeline as p
 from serving import stage as loop
+from serving import values as v
 from serving.errors import Refused, Temporary
 from serving.pipeline import Outcome, Stage
 from serving.queue.client import Client
@@ -17,8 +18,8 @@ from tests.conftest import BrokerProcess
 from tests.integration.stages import accept, always, is_at, kinds, row, working
 
 Eventually = Callable[..., Awaitable[None]]
-SEALED = p.Sealed(b"envelope", "openpgp")
-URGENT = p.Urgent(p.Prediction("urgent", 0.9, None, False, "v"), None)
+SEALED = v.Sealed(b"envelope", "openpgp")
+URGENT = p.Urgent(v.Prediction("urgent", 0.9, None, False, "v"), None)
 
 
 def short(_: Work) -> p.Unfunded:
@@ -29,8 +30,8 @@ PAID: Mapping[Stage, Handler] = {
     Stage.AUTHENTICATION: always(p.Authenticated("api_key")),
     Stage.CLASSIFICATION: always(URGENT),
     Stage.ENCRYPTION: always(p.Enclosed(SEALED)),
-    Stage.PAYMENT: always(p.Held(p.Hold(5, "EUR", f"wallet:{bytes(32).hex()}"))),
-    Stage.DELIVERY: always(p.Sent(p.Receipt(250, "2.0.0 ok", "<1@x>"))),
+    Stage.PAYMENT: always(p.Held(v.Hold(5, "EUR", f"wallet:{bytes(32).hex()}"))),
+    Stage.DELIVERY: always(p.Sent(v.Receipt(250, "2.0.0 ok", "<1@x>"))),
     Stage.SETTLEMENT: always(p.Captured(5)),
 }
 
@@ -134,7 +135,7 @@ async def test_waiting_for_somebody_else_is_no_failure(client: Client, eventuall
 @pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize(
     "outcome",
-    [p.Authenticated("m" * 3000), p.Authenticated("m" * 9000), p.Sent(p.Receipt(250, "ok", "<1@x>")), "no outcome"],
+    [p.Authenticated("m" * 3000), p.Authenticated("m" * 9000), p.Sent(v.Receipt(250, "ok", "<1@x>")), "no outcome"],
 )
 async def test_an_outcome_that_the_broker_will_never_take_ends_the_mail_not_the_stage(
     client: Client, eventually: Eventually, outcome: Any

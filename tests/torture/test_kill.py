@@ -21,7 +21,8 @@ MESSAGES = 500
 WORKER = """
 import asyncio, sys
 from pathlib import Path
-from serving.pipeline import Authenticated, Discarded, NotUrgent, Prediction, Stage
+from serving.pipeline import Authenticated, Discarded, NotUrgent, Stage
+from serving.values import Prediction
 from serving.queue.client import Client
 from serving.stage import serve
 async def authentication(work): return Authenticated("api_key")

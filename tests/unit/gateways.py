@@ -11,9 +11,9 @@ from serving.errors import BrokerUnavailable, Refused
 from serving.gateway.api import Api, Keys
 from serving.gateway.app import application
 from serving.gateway.mail import Question
-from serving.pipeline import Prediction
 from serving.queue.client import Accepted, Submission
 from serving.sealing import LookupKey, SealingKey, UnsealingKey
+from serving.values import Prediction
 
 PRIVATE = bytes(PrivateKey.generate())
 CONTENT = UnsealingKey(PRIVATE)

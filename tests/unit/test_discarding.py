@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.classification import Classification
-from serving.pipeline import NotUrgent, Outcome, Prediction, Urgent
+from serving.pipeline import NotUrgent, Outcome, Urgent
 from serving.reanalysis import Reanalysis
 from serving.scoring import personal_threshold
+from serving.values import Prediction
 from tests.unit.scorers import MAIL, FakeModel, FakeStore, always, certificate, scorer, work
 from training.artefact import Thresholds
 

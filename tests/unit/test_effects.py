@@ -6,6 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from serving import pipeline as p
+from serving import values as v
 from serving.effects import hop_of
 from serving.observation import Increment, Observation, Reaction
 from serving.queue.lease import Expected, Hop, Posting, Seen
@@ -13,9 +14,9 @@ from serving.queue.limits import MAX_FACTS
 
 RECIPIENT = bytes(range(32))
 WALLET = f"wallet:{RECIPIENT.hex()}"
-PREDICTION = p.Prediction("urgent", 0.91, None, False, "v1")
+PREDICTION = v.Prediction("urgent", 0.91, None, False, "v1")
 OBSERVATION = Observation((Increment(b"k" * 32, 2, 17.5, 9),), (Reaction(b"r" * 32, 9.0), Reaction(b"s" * 32, 99.0)))
-SEALED = p.Sealed(b"octets", "openpgp")
+SEALED = v.Sealed(b"octets", "openpgp")
 EVERY: list[p.Outcome] = [
     p.Authenticated("api_key"),
     p.Unverified("no_domain"),
@@ -30,18 +31,18 @@ EVERY: list[p.Outcome] = [
     p.Delayed(99.0, "wish"),
     p.Bundled(7),
     p.Enclosed(SEALED),
-    p.EnclosedFree(p.OpenByPolicy(b"octets", "sender"), "failed_open"),
+    p.EnclosedFree(v.OpenByPolicy(b"octets", "sender"), "failed_open"),
     p.KeyMissing("no_certificate"),
-    p.Held(p.Hold(5, "EUR", WALLET)),
+    p.Held(v.Hold(5, "EUR", WALLET)),
     p.Waived("policy"),
     p.Free("wallet:free:ab:2026-11"),
     p.Due(5, "EUR", 99.0),
     p.Unfunded(5, "EUR", 99.0),
-    p.Owed(p.Hold(5, "EUR", f"debt:{WALLET}")),
+    p.Owed(v.Hold(5, "EUR", f"debt:{WALLET}")),
     p.Lapsed(5, "EUR"),
     p.Asked(8, 99.0),
     p.Expired(None),
-    p.Sent(p.Receipt(250, "2.0.0 ok", "<1@x>")),
+    p.Sent(v.Receipt(250, "2.0.0 ok", "<1@x>")),
     p.Undeliverable("550 no"),
     p.Captured(5),
     p.Unbilled("policy"),
@@ -64,8 +65,8 @@ def test_every_outcome_has_a_hop_whose_facts_are_small_json() -> None:
 @pytest.mark.parametrize(
     ("outcome", "source", "target"),
     [
-        (p.Held(p.Hold(5, "EUR", WALLET)), WALLET, "hold:7"),
-        (p.Owed(p.Hold(5, "EUR", f"debt:{WALLET}")), f"debt:{WALLET}", "hold:7"),
+        (p.Held(v.Hold(5, "EUR", WALLET)), WALLET, "hold:7"),
+        (p.Owed(v.Hold(5, "EUR", f"debt:{WALLET}")), f"debt:{WALLET}", "hold:7"),
         (p.Captured(5), "hold:7", "revenue"),
         (p.Returned(5, "no"), "hold:7", WALLET),
     ],
@@ -101,7 +102,7 @@ def test_a_free_notification_is_counted_and_costs_nothing() -> None:
     moved = hop(p.Free("wallet:free:ab:2026-11"))
 
     assert list(moved.postings) == [Posting("wallet:free:ab:2026-11", -1), Posting("allowances", 1)]
-    assert (moved.currency, moved.facts) == ("XXX", {"waiver": "allowance"})
+    assert (moved.currency, moved.facts) == ("FREE", {"waiver": "allowance"})
 
 
 @pytest.mark.parametrize(
@@ -157,7 +158,7 @@ def test_a_servers_long_words_are_cut_to_printable_ones() -> None:
     texts = [
         hop(p.Undeliverable(reply)).facts["undeliverable"],
         hop(p.Returned(0, reply)).facts["returned"]["reply"],
-        hop(p.Sent(p.Receipt(250, reply, "<1@x>"))).facts["receipt"]["text"],
+        hop(p.Sent(v.Receipt(250, reply, "<1@x>"))).facts["receipt"]["text"],
         hop(p.Unscored(reply)).facts["model_error"],
     ]
 
@@ -168,7 +169,7 @@ def test_an_envelope_keeps_its_form_and_its_reason() -> None:
     """Sealed, or open because a policy said so: the history tells which."""
     assert hop(p.Enclosed(SEALED)).envelope == b"octets"
     assert hop(p.Enclosed(SEALED)).facts == {"envelope": {"form": "sealed", "method": "openpgp"}}
-    assert hop(p.EnclosedFree(p.OpenByPolicy(b"o", "sender"), "w")).facts == {
+    assert hop(p.EnclosedFree(v.OpenByPolicy(b"o", "sender"), "w")).facts == {
         "envelope": {"form": "open", "policy": "sender"},
         "waiver": "w",
     }

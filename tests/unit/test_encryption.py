@@ -14,9 +14,10 @@ from serving.encryption.outside import Outside
 from serving.encryption.stage import Encryption
 from serving.errors import Unsealable
 from serving.mail import fits_smtp
-from serving.pipeline import Enclosed, EnclosedFree, KeyMissing, OpenByPolicy, Sealed
+from serving.pipeline import Enclosed, EnclosedFree, KeyMissing
 from serving.sealing import UnsealingKey
 from serving.stage import Work
+from serving.values import OpenByPolicy, Sealed
 from tests.unit import works
 
 NOW = datetime.now(UTC)

@@ -170,9 +170,7 @@ async def test_who_comes_back_from_the_provider_finds_the_page_again_and_the_mon
 @pytest.mark.parametrize("key", ["page:7:500:guessed", "cli:7", "", "page:"])
 async def test_a_key_that_nobody_was_given_brings_nobody_back(key: str) -> None:
     """The page shows a balance: a notification's id alone must not open it."""
-    known: dict[str, dict[str, Any]] = {
-        "cli:7": {"key": "cli:7", "verb": "charge", "notification": None, "payload": {}}
-    }
+    intent: dict[str, Any] = {"key": "cli:7", "verb": "charge", "notification": None, "payload": {}}
 
     with pytest.raises(BadToken):
         await desk(Ledger(row(), intents={"cli:7": intent})).come_back(key)

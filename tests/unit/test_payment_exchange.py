@@ -12,7 +12,7 @@ from serving.payment.provider import Absent, Answer, Declined, Done, NeedsPayer,
 from serving.payment.refund import refund
 from serving.payment.release import Release
 from serving.payment.topup import resume, top_up
-from serving.pipeline import Hold
+from serving.values import Hold
 
 LOOKUP = bytes(range(32))
 WALLET = f"wallet:{LOOKUP.hex()}"

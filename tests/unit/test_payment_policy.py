@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from serving.payment.policy import LONGEST_WAIT, Defaults, Parties, Terms, decide
-from serving.pipeline import Hold, Waived
+from serving.pipeline import Waived
+from serving.values import Hold
 
 RECIPIENT = bytes(range(32))
 WALLET = f"wallet:{RECIPIENT.hex()}"

@@ -8,8 +8,9 @@ import pytest
 
 from serving.payment.policy import Defaults
 from serving.payment.stage import Payment
-from serving.pipeline import Digested, Due, Free, Held, Hold, Lapsed, Outcome, Owed, Unfunded, Waived
+from serving.pipeline import Digested, Due, Free, Held, Lapsed, Outcome, Owed, Unfunded, Waived
 from serving.stage import Work
+from serving.values import Hold
 from tests.unit import works
 
 RECIPIENT = b"\x01" * 32

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from serving.errors import ClarionError, Temporary
-from serving.pipeline import Captured, Hold, Returned, Unbilled
+from serving.pipeline import Captured, Returned, Unbilled
 from serving.settlement import Settlement
 from serving.stage import Work
+from serving.values import Hold
 from tests.unit import works
 
 RECEIPT = {"code": 250, "text": "2.0.0 Kept", "message_id": "<1@clarion.invalid>"}

@@ -145,7 +145,7 @@ def grant_allowance(transaction: Transaction, account: str, count: int) -> Answe
     if not account.startswith("wallet:free:"):
         raise Refused("malformed", "that account counts no free notifications")
     postings = [Posting("allowances", -_integer(count)), Posting(account, _integer(count))]
-    return {"granted": ledger.transfer(transaction, account, postings, "XXX")}
+    return {"granted": ledger.transfer(transaction, account, postings, "FREE")}
 
 
 def write_notice(transaction: Transaction, about: str, kind: str, recipient: str, address: str, body: str) -> Answer:

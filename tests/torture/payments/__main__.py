@@ -110,7 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--n", type=_count, default=2_000, help="notifications (default %(default)s)")
     parser.add_argument("--seed", type=int, default=20261122, help="of everything that is random (default %(default)s)")
-    parser.add_argument("--rate", type=_positive, default=40.0, help="notifications a second (default %(default)s)")
+    parser.add_argument("--rate", type=_positive, default=25.0, help="notifications a second (default %(default)s)")
     parser.add_argument("--every", type=_positive, default=2.0, help="seconds between two kills (default %(default)s)")
     parser.add_argument(
         "--limit", type=_positive, help="seconds for the run (default 120 and a fifth for each notification)"

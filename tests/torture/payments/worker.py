@@ -18,10 +18,11 @@ from serving.delivery.stage import Delivery
 from serving.payment.policy import Defaults
 from serving.payment.release import Release
 from serving.payment.stage import Payment
-from serving.pipeline import Asked, Authenticated, Enclosed, Outcome, Prediction, Sealed, Stage, Urgent
+from serving.pipeline import Asked, Authenticated, Enclosed, Outcome, Stage, Urgent
 from serving.queue.client import Client
 from serving.settlement import Settlement
 from serving.stage import Handler, Shortfall, Work, serve
+from serving.values import Prediction, Sealed
 from tests.torture.payments.bank import bank
 from tests.torture.payments.world import CURRENCY, HOST, PRICE, World
 
