@@ -7,14 +7,14 @@
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help demo serve train test interop bench-queue check format lock diagram clean
+.PHONY: help demo serve train test interop bench-queue torture-payments check format lock diagram clean
 export PYTHON TORCH_INDEX
 
 bin := .venv/bin
 install := requirements/install.sh requirements/settings.sh pyproject.toml
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 demo: .venv/.stamp-serving ## Run the main job on the sample mailbox, or on MAIL=<mbox|Maildir|tar> LIMIT=<n>
 	@exec $(bin)/python -m serving.demo $(if $(MAIL),--mail "$(MAIL)") $(if $(LIMIT),--limit $(LIMIT))
@@ -36,6 +36,9 @@ interop: .venv/.stamp-dev ## Install Debian's packages and run the tests against
 bench-queue: .venv/.stamp-bench ## Measure the queue beside others; installs Debian's packages for it (QUICK=1: in a minute)
 	@sh tests/interop/install.sh experiments/benchmarks/queue/packages.txt
 	@exec $(bin)/python -m experiments.benchmarks.queue $(if $(QUICK),--quick) $(ARGS)
+
+torture-payments: .venv/.stamp-dev ## Kill everything while N notifications are paid for (default 2000), then compare the books
+	@exec $(bin)/python -m tests.torture.payments $(if $(N),--n $(N)) $(ARGS)
 
 check: .venv/.stamp-dev ## Check format, lint, types and the import rules
 	@$(bin)/ruff format --check .

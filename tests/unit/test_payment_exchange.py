@@ -47,8 +47,12 @@ class Ledger:
 
     async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         assert name == "intents"
-        found = [{"key": key, **intent} for key, intent in self.intents.items()]
-        return [intent for intent in found if intent["state"] == parameters["state"]]
+        _, after = parameters.get("after", (0.0, ""))
+        found = [
+            {"key": key, "opened_at": 0.0, **intent} for key, intent in sorted(self.intents.items()) if key > after
+        ]
+        loose = [each for each in found if each["notification"] is None and each["state"] == parameters["state"]]
+        return loose[:2]
 
     async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:
         self.power.tick()
@@ -312,3 +316,17 @@ async def test_a_page_that_the_payer_left_is_asked_for_by_its_name(ledger: Ledge
 
     assert await resume(ledger, hosted) == [Done("pi_1")]
     assert asked == ["cs_1"]
+
+
+async def test_what_nobody_ends_hides_nothing_that_came_later(ledger: Ledger, provider: Provider) -> None:
+    """Pages that payers left stay open for a day; a charge behind a thousand of them is asked about all the same."""
+    for number in range(5):
+        provider.answers = [always(NeedsPayer("https://pay.example/s", "cs"))]
+        await top_up(ledger, provider, wallet=WALLET, amount=100, currency="EUR", key=f"page:{number}")
+    provider.answers = [timed_out_after_committing]
+    await pay_in(ledger, provider)
+
+    provider.answers = [always(NeedsPayer("https://pay.example/s", "cs"))] * 5
+    answers = await resume(ledger, provider)
+
+    assert (len(answers), ledger.accounts[WALLET]) == (6, 500)

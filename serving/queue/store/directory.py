@@ -102,9 +102,13 @@ def intent(transaction: Transaction, key: str) -> Rows:
     return _rows(transaction.all("intent", key=key))
 
 
-def intents(transaction: Transaction, state: str = "open") -> Rows:
-    """Provider calls in this state, oldest first, at most 1,000."""
-    return _rows(transaction.all("intents", state=state))
+def intents(
+    transaction: Transaction, state: str = "open", loose: bool = False, after: tuple[float, str] = (-1.0, "")
+) -> Rows:
+    """Provider calls in this state, oldest first, at most 1,000; `loose` are those of no notification, `after` is
+    `opened_at` and `key` of the last one of the page before."""
+    opened_at, key = after
+    return _rows(transaction.all("intents", state=state, is_loose=int(loose), opened_at=opened_at, key=key))
 
 
 def depths(transaction: Transaction) -> Rows:

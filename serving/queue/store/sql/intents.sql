@@ -1,1 +1,3 @@
-SELECT key, verb, notification, payload, state, outcome FROM intent WHERE state = :state ORDER BY opened_at LIMIT 1000
+SELECT key, verb, notification, payload, state, outcome, opened_at FROM intent
+WHERE state = :state AND (:is_loose = 0 OR notification IS NULL) AND (opened_at, key) > (:opened_at, :key)
+ORDER BY opened_at, key LIMIT 1000
