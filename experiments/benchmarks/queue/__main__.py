@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from experiments.benchmarks.queue import durable, steady, transport
+from experiments.benchmarks.queue import durable, paying, steady, transport
 from experiments.benchmarks.queue.measuring import Measured, table
 from experiments.benchmarks.queue.peers import NOT_DURABLE, PEERS
 from training.provenance import provenance
@@ -40,6 +40,9 @@ def main() -> None:
     print(
         "fsyncs for 100 accepted: " + ", ".join(f"{n} ({who})" for who, n in report["fsyncs_per_100_accepted"].items())
     )
+    print(
+        "{pairs_per_s[median]:,.0f} holds and captures/s; {share_of_time:.0%} of the time".format(**report["payments"])
+    )
     print("urgent, p99: {p99_ms:.0f} ms while {normal_waiting_at_last:,} or more wait".format(**report["urgent"]))
     print("memory: {growth_mib:+.1f} MiB over {messages:,} messages".format(**report["memory"]))
     print(f"{arguments.report} has the repeats")
@@ -56,6 +59,7 @@ def run(folder: Path, *, quick: bool, messages: int) -> dict[str, Any]:
     share = 0.2 if quick else 1.0
     counts = {name: max(int(count * share), 50) for name, count in COUNTS.items()}
     stages = durable.five_stages(_sub(folder, "stages"), 2 if quick else 5, counts)
+    money = paying.measure(_sub(folder, "paying"), 2 if quick else 5, 500 if quick else 3_000)
     urgent = steady.urgent(_sub(folder, "urgent"), 2_000 if quick else 100_000, 50 if quick else 500)
     memory = steady.memory(_sub(folder, "memory"), messages or (1_000 if quick else 50_000))
     for title, rows, unit, form in (
@@ -75,6 +79,7 @@ def run(folder: Path, *, quick: bool, messages: int) -> dict[str, Any]:
         "accepted_per_s": _plain(accepted),
         "fsyncs_per_100_accepted": fsyncs,
         "five_stages_per_s": {name: each.report() for name, each in stages.items()},
+        "payments": money,
         "urgent": urgent,
         "memory": memory,
         **ratios(stages, accepted, floor),

@@ -33,8 +33,8 @@ def floor(folder: Path, repeats: int, seconds: float) -> dict[str, Measured]:
 def accepted(folder: Path, repeats: int, seconds: float) -> dict[str, dict[str, Measured]]:
     """accepted/s: each client publishes 1 KiB, waits for the commit, and publishes the next."""
     with ExitStack() as stack:
-        sqlite = stack.enter_context(ours.broker(_new(folder)))
-        postgresql = stack.enter_context(ours.broker(_new(folder), contender.postgresql(stack)))
+        sqlite = stack.enter_context(ours.broker(new(folder)))
+        postgresql = stack.enter_context(ours.broker(new(folder), contender.postgresql(stack)))
         found: dict[str, dict[str, Measured]] = {OURS: {}, OURS_POSTGRESQL: {}}
         for clients in CLIENTS:
             cases = {
@@ -49,7 +49,7 @@ def accepted(folder: Path, repeats: int, seconds: float) -> dict[str, dict[str, 
 
 def fsyncs(folder: Path) -> dict[str, int]:
     """How often our broker had the disk confirm 100 messages: one after the other, and from many clients at once."""
-    with ours.broker(_new(folder)) as running:
+    with ours.broker(new(folder)) as running:
         return {f"{clients} clients": _fsyncs(folder, running, clients) for clients in CLIENTS}
 
 
@@ -61,11 +61,11 @@ def five_stages(folder: Path, repeats: int, counts: dict[str, int]) -> dict[str,
             OURS_POSTGRESQL: _our_queue(stack, folder, contender.postgresql(stack)),
         }
         queues |= {name: start(stack, folder) for name, start in peers.PEERS.items() if name in counts}
-        cases = {name: _through(queue, counts[name]) for name, queue in queues.items()}
+        cases = {name: through(queue, counts[name]) for name, queue in queues.items()}
         return interleaved(cases, repeats, "five stages")
 
 
-def _new(folder: Path) -> Path:
+def new(folder: Path) -> Path:
     made = folder / str(next(_numbers))
     made.mkdir()
     return made
@@ -142,10 +142,14 @@ def _fsyncs(folder: Path, running: ours.Running, clients: int) -> int:
 
 
 def _our_queue(stack: ExitStack, folder: Path, store: str) -> contender.Queue:
-    running = stack.enter_context(ours.broker(_new(folder), store))
+    running = stack.enter_context(ours.broker(new(folder), store))
     worker = running.worker(*ours.STAGES)
     stack.callback(ours.end, worker)
-    asking = stack.enter_context(BlockingClient(running.socket, timeout=60))
+    return our_queue(running, stack.enter_context(BlockingClient(running.socket, timeout=60)))
+
+
+def our_queue(running: ours.Running, asking: BlockingClient) -> contender.Queue:
+    """Our broker as a contender; whoever calls has workers at work."""
 
     async def publish(count: int) -> None:
         client, numbers = await Client.connect(running.socket), iter(range(count))
@@ -163,7 +167,9 @@ def _our_queue(stack: ExitStack, folder: Path, store: str) -> contender.Queue:
     return contender.Queue(lambda count: asyncio.run(publish(count)), ended)
 
 
-def _through(queue: contender.Queue, count: int) -> Callable[[], float]:
+def through(queue: contender.Queue, count: int) -> Callable[[], float]:
+    """A run of so many notifications, from the first publish to the last end; it returns notifications/s."""
+
     def run() -> float:
         goal, begin = queue.ended() + count, time.perf_counter()
         queue.publish(count)

@@ -37,16 +37,17 @@ class Running:
     socket: Path
     process: "subprocess.Popen[bytes]"
 
-    def worker(self, *stages: str) -> "subprocess.Popen[bytes]":
+    def worker(self, *stages: str, script: str = WORKER) -> "subprocess.Popen[bytes]":
         """A process that works for these stages; whoever starts it ends it."""
-        return subprocess.Popen([sys.executable, "-c", WORKER, str(self.socket), *stages])
+        return subprocess.Popen([sys.executable, "-c", script, str(self.socket), *stages])
 
 
 @contextmanager
-def broker(folder: Path, store: str = "") -> Iterator[Running]:
-    """It runs until the block is left. `store` is a file in the folder, or a PostgreSQL URL."""
+def broker(folder: Path, store: str = "", accounts: tuple[str, ...] = ()) -> Iterator[Running]:
+    """It runs until the block is left. `store` is a file in the folder, or a PostgreSQL URL; stages may post to
+    `accounts`."""
     socket, topology = folder / "b.sock", folder / "topology.json"
-    _topology().write(topology)
+    _topology(accounts).write(topology)
     command = [sys.executable, "-m", "serving.queue.broker", "--socket", str(socket), "--topology", str(topology)]
     with (folder / "broker.log").open("ab") as log:
         process = subprocess.Popen([*command, "--store", store or str(folder / "store")], stderr=log)
@@ -63,11 +64,13 @@ def end(process: "subprocess.Popen[bytes]") -> None:
     process.wait(30)
 
 
-def _topology() -> Topology:
+def _topology(accounts: tuple[str, ...]) -> Topology:
     following = dict(pairwise(STAGES))
     places = {
         stage: Place(
-            "message", {"done": Edge("stage", following[stage]) if stage in following else Edge("end", "delivered")}
+            "message",
+            {"done": Edge("stage", following[stage]) if stage in following else Edge("end", "delivered")},
+            accounts=accounts,
         )
         for stage in STAGES
     }
