@@ -91,6 +91,7 @@ def add_recipient(
     free: Annotated[int | None, typer.Option(min=0, help="Urgent mails that cost nothing, a month.")] = None,
     wait: Wait = None,
     then: Afterwards = None,
+    card: Annotated[bool, typer.Option("--card", help="Hold a saved card where the wallet is empty.")] = False,
 ) -> None:
     """Register a recipient, or change what is known of one."""
     settings = Settings.read()
@@ -100,7 +101,7 @@ def add_recipient(
         raise ConfigurationError("--not-urgent takes digest, delay or discard")
     armoured = _certificate(certificate, address) if certificate else None
     allowance = {} if free is None else {"free": free}
-    policy = {"open": open_mail, "pays": pays, **allowance, **_terms(price, wait, then)}
+    policy = {"open": open_mail, "pays": pays, "card": card, **allowance, **_terms(price, wait, then)}
 
     async def work(client: Client) -> None:
         await _registrar(settings, client).recipient(address, armoured, {"not_urgent": not_urgent}, policy)

@@ -36,16 +36,22 @@ def held_for(notification: int) -> str:
 
 def top_up(provider: str, wallet: str, amount: int) -> dict[str, int]:
     """From outside into a wallet."""
-    return {f"clearing:{provider}": -amount, wallet: amount}
+    return {clearing_of(provider): -amount, wallet: amount}
 
 
 def refund(provider: str, wallet: str, amount: int) -> dict[str, int]:
     """From a wallet to where it came from."""
-    return {wallet: -amount, f"clearing:{provider}": amount}
+    return {wallet: -amount, clearing_of(provider): amount}
+
+
+def clearing_of(provider: str) -> str:
+    """What a provider owes us: below zero by all that was paid in, and above by what it is to pay out."""
+    return f"clearing:{provider}"
 
 
 def hold(notification: int, source: str, amount: int) -> Postings:
-    """Set aside; the source is a wallet, or a debt where nobody pays and it is delivered all the same."""
+    """Set aside; the source is a wallet, a clearing where a card is held, or a debt where nobody pays and it is
+    delivered all the same."""
     return _move(source, held_for(notification), amount)
 
 

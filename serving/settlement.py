@@ -8,15 +8,17 @@ from serving.pipeline import Captured, Returned, Unbilled
 from serving.stage import Work
 from serving.values import Hold
 
-Release = Callable[[int, Hold], Awaitable[None]]
+AtProvider = Callable[[int, bytes, Hold], Awaitable[None]]
+"""Ends a hold at its provider, for the notification of that id and recipient; returns once that is certain."""
 
 
 class Settlement:
     """Ends a notification's way. The broker moves the hold in our ledger in the same commit as the outcome."""
 
-    def __init__(self, release: Release) -> None:
-        """`release(notification, hold)` returns once the provider has released the money to us, once."""
+    def __init__(self, release: AtProvider, let_go: AtProvider) -> None:
+        """`release` gives us the money, once however often it is called; `let_go` gives the payer's card free."""
         self._release = release
+        self._let_go = let_go
 
     async def handle(self, work: Work) -> Captured | Unbilled | Returned:
         """Captured or Unbilled where the receiver took the mail, Returned where it will never have it.
@@ -28,13 +30,15 @@ class Settlement:
         if "receipt" in work.facts:
             return await self._settle(work, hold)
         if "undeliverable" in work.facts:
+            if hold is not None:
+                await self._let_go(work.id, work.recipient, hold)
             return Returned(hold.amount if hold else 0, str(work.facts["undeliverable"]))
         raise ClarionError("neither receipt nor refusal; a notification enters settlement from delivery only")
 
     async def _settle(self, work: Work, hold: Hold | None) -> Captured | Unbilled:
         if hold is None:
             return Unbilled(str(work.facts.get("waiver", "unstated")))
-        await self._release(work.id, hold)
+        await self._release(work.id, work.recipient, hold)
         return Captured(hold.amount)
 
 
@@ -43,4 +47,4 @@ def _hold(work: Work) -> Hold | None:
     if not hold:
         return None
     account = hold.get("account") or money.wallet_of(work.recipient)  # holds of schema 4 do not say
-    return Hold(int(hold["amount"]), str(hold["currency"]), str(account))
+    return Hold(int(hold["amount"]), str(hold["currency"]), str(account), str(hold.get("reference", "")))

@@ -44,7 +44,7 @@ class Work:
 Handler = Callable[[Work], Awaitable[Outcome]]
 """A stage's work. It raises Temporary for what may succeed later; any other exception counts as a failure."""
 
-Shortfall = Callable[[Work], Outcome]
+Shortfall = Callable[[Work], Awaitable[Outcome]]
 """What becomes of it where the account does not cover what the handler's outcome takes from it."""
 
 
@@ -114,7 +114,7 @@ async def _complete(lease: Lease, unfunded: Shortfall | None, work: Work, outcom
     except Refused as refused:
         if refused.reason != "insufficient_funds" or unfunded is None:
             raise
-        instead = unfunded(work)
+        instead = await unfunded(work)
         hop = hop_of(instead, work.id, work.recipient, work.facts)
         await _until_known(lambda: lease.complete(kind(type(instead)), hop))
 

@@ -42,11 +42,13 @@ Envelope = Sealed | OpenByPolicy
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Money set aside for one notification, in minor units, from `account`: whoever pays. Made by `payment` alone."""
+    """Money set aside for one notification, in minor units, from `account`: a wallet, a debt, or a provider's clearing,
+    where a card is held and `reference` is the provider's name for that. Made by `payment` alone."""
 
     amount: int
     currency: str
     account: str
+    reference: str = ""
 
 
 @dataclass(frozen=True, slots=True)

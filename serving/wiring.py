@@ -139,13 +139,16 @@ def _encryption(parts: Parts) -> Wired:
 
 def _payment(parts: Parts) -> Wired:
     from serving.payment.policy import Defaults
+    from serving.payment.providers import HAVE_CARDS, connect
     from serving.payment.stage import Payment
 
     settings = parts.settings
     defaults = Defaults(
         settings.price, settings.currency, settings.payment_wait, settings.unpaid, settings.free_notifications
     )
-    payment = Payment(parts.client, defaults)
+    provider = connect(settings)
+    parts.resources.push_async_callback(provider.close)
+    payment = Payment(parts.client, defaults, provider=provider if settings.provider in HAVE_CARDS else None)
     return Wired(payment.handle, payment.unfunded)
 
 
@@ -180,7 +183,8 @@ def _settlement(parts: Parts) -> Wired:
     parts.resources.push_async_callback(provider.close)
     resuming = asyncio.create_task(keep_resuming(parts.client, provider))
     parts.resources.callback(resuming.cancel)
-    return Wired(Settlement(Release(parts.client, provider)).handle)
+    release = Release(parts.client, provider)
+    return Wired(Settlement(release, release.let_go).handle)
 
 
 def _notice(parts: Parts) -> Wired:

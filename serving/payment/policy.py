@@ -1,12 +1,13 @@
 """Who pays for a notification, how much, how long it waits and what then: written policy, nothing else.
 
-A recipient's policy may hold `pays` (false: nobody does), `price`, `free` (notifications a month), `wait` (seconds) and
-`then` (`expire`, `deliver`, `digest`); a sender's `pays` (`recipient`, `sender`, `nobody`), `price`, `wait`, `then` and
-`life_safety`. The recipient's word counts before the sender's, and both before the defaults.
+A recipient's policy may hold `pays` (false: nobody does), `price`, `free` (notifications a month), `wait` (seconds),
+`then` (`expire`, `deliver`, `digest`) and `card` (true: a saved card is held where the wallet is empty); a sender's
+`pays` (`recipient`, `sender`, `nobody`), `price`, `wait`, `then` and `life_safety`. The recipient's word counts before
+the sender's, and both before the defaults.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from serving import money
@@ -20,13 +21,15 @@ LONGEST_WAIT = 30 * 86_400.0
 @dataclass(frozen=True, slots=True)
 class Terms:
     """What is to be held, `wait` seconds at most from the acceptance on, and what happens `then`. `free` notifications
-    a month come before; `asks` tells whether the payer is asked for money by mail."""
+    a month come before; `asks` tells whether the payer is asked for money by mail, `card` whether a saved card may be
+    held for this one notification where the wallet does not cover it."""
 
     hold: Hold
     wait: float
     then: Then
     free: int = 0
     asks: bool = True
+    card: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +76,9 @@ def _recipient_pays(parties: Parties, defaults: Defaults) -> Terms | Waived:
     if parties.of_recipient.get("pays", True) is False:
         return Waived("recipient_policy")
     policies = (parties.of_recipient, parties.of_sender)
-    return _terms(money.wallet_of(parties.recipient), policies, defaults, free=parties.of_recipient.get("free"))
+    terms = _terms(money.wallet_of(parties.recipient), policies, defaults, free=parties.of_recipient.get("free"))
+    has_card = parties.of_recipient.get("card", False) is True
+    return replace(terms, card=has_card) if isinstance(terms, Terms) else terms
 
 
 def _terms(

@@ -10,6 +10,10 @@ PAGES: Mapping[str, str] = {"sandbox": "", "stripe": "https://checkout.stripe.co
 """The origin of a provider's own pages, to which a payer may be sent."""
 
 
+HAVE_CARDS = frozenset({"stripe"})
+"""Those that can hold a payer's saved card."""
+
+
 class Connected(Provider, Protocol):
     """A provider with connections to close."""
 

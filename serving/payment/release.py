@@ -1,8 +1,9 @@
-"""Money that a recipient paid in, from the account where the provider keeps it apart to ours."""
+"""What becomes of a hold at the provider: the money is ours, or the payer's card is free again."""
 
 import logging
 from typing import assert_never
 
+from serving import money
 from serving.errors import Refused, Temporary
 from serving.payment.exchange import Ledger, exchange
 from serving.payment.provider import (
@@ -23,33 +24,50 @@ log = logging.getLogger(__name__)
 
 
 class Release:
-    """Releases the money held for a delivered notification, once however often it is called."""
+    """Ends holds, each once however often it is called.
+
+    What a recipient paid in lies apart at the provider and is released to us; a card that was held is captured, or
+    freed by `let_go`. What is owed is neither: it is released when it is repaid.
+    """
 
     def __init__(self, ledger: Ledger, provider: Provider, *, after_refusal: float = 3600.0):
         self._ledger = ledger
         self._provider = provider
         self._after_refusal = after_refusal
 
-    async def __call__(self, notification: int, hold: Hold) -> None:
-        """Return once the provider has released it and the intent is closed; at once where it is owed: that is released
-        when it is repaid.
+    async def __call__(self, notification: int, recipient: bytes, hold: Hold) -> None:
+        """Return once the money is ours and the intent is closed.
 
         Raises:
             Temporary: not yet, or nobody knows; call again and the provider is asked before anything is sent.
         """
-        if not hold.account.startswith("wallet:"):
+        if hold.account.startswith("wallet:"):
+            order = Order(f"{notification}:capture", Verb.RELEASE, payer_of(hold.account), hold.amount, hold.currency)
+        elif hold.reference:
+            order = self._on_card(notification, recipient, hold, Verb.CAPTURE)
+        else:
             return
-        payer = payer_of(hold.account)
-        order = Order(f"{notification}:capture", Verb.RELEASE, payer, hold.amount, hold.currency)
+        await self._insist(notification, order)
+
+    async def let_go(self, notification: int, recipient: bytes, hold: Hold) -> None:
+        """Return once a card that was held is free; raises Temporary as above. Other holds lie in our ledger alone."""
+        if hold.reference:
+            await self._insist(notification, self._on_card(notification, recipient, hold, Verb.VOID))
+
+    def _on_card(self, notification: int, recipient: bytes, hold: Hold, verb: Verb) -> Order:
+        payer = payer_of(money.wallet_of(recipient))
+        return Order(f"{notification}:{verb}", verb, payer, hold.amount, hold.currency, hold.reference)
+
+    async def _insist(self, notification: int, order: Order) -> None:
         try:
             answer = await exchange(self._ledger, self._provider, order, notification=notification)
         except Refused as refused:
             # Not a failure that may end the notification: its mail is delivered, and its money must follow.
             log.error("the broker refuses to settle notification %d: %s", notification, refused.reason)
             raise Temporary(f"the broker refused: {refused.reason}", retry_after=self._after_refusal) from None
-        self._insist(notification, answer)
+        self._believe(notification, answer)
 
-    def _insist(self, notification: int, answer: Answer) -> None:
+    def _believe(self, notification: int, answer: Answer) -> None:
         match answer:
             case Done():
                 return
@@ -59,7 +77,7 @@ class Release:
                 raise Temporary(f"the provider's answer is unknown: {reason}", is_outage=True)
             case Declined(reason):
                 # The mail is delivered and the money is ours by contract: somebody has to look, and nothing is lost.
-                log.error("the provider refuses to release for notification %d: %s", notification, reason)
+                log.error("the provider refuses to settle notification %d: %s", notification, reason)
                 raise Temporary(f"the provider refused: {reason}", retry_after=self._after_refusal)
             case NeedsPayer():
                 raise Temporary("the provider wants the payer's consent", retry_after=self._after_refusal)

@@ -8,11 +8,13 @@ import time
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, assert_never
 
 from serving import money
-from serving.payment.exchange import Ledger
+from serving.errors import Temporary
+from serving.payment.exchange import Ledger, close, exchange
 from serving.payment.policy import Defaults, Parties, Terms, decide
+from serving.payment.provider import Declined, Done, NeedsPayer, Order, Provider, TryLater, Unknown, Verb, payer_of
 from serving.pipeline import Digested, Due, Free, Held, Lapsed, Owed, Unfunded, Waived
 from serving.stage import Work
 from serving.values import Hold
@@ -22,14 +24,23 @@ SOONEST = 5.0
 SELDOM = 86_400.0
 """Seconds between two looks at an empty wallet, at most: a top-up wakes, this is for what was missed."""
 
-Shortfall = Due | Unfunded | Lapsed | Owed | Digested
+Shortfall = Held | Due | Unfunded | Lapsed | Owed | Digested
 
 
 class Payment:
     """Answers with the hold to make; the broker makes it, or refuses it, in the hop's own transaction."""
 
-    def __init__(self, ledger: Ledger, defaults: Defaults, *, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        defaults: Defaults,
+        *,
+        provider: Provider | None = None,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """`provider` holds saved cards, where there is one and a recipient wants that."""
         self._ledger = ledger
+        self._provider = provider
         self._defaults = defaults
         self._clock = clock
         self._asked: dict[int, Terms] = {}
@@ -49,13 +60,19 @@ class Payment:
         self._remember(work.id, terms if account else replace(terms, free=0))
         return Free(account) if account else Held(terms.hold)
 
-    def unfunded(self, work: Work) -> Shortfall:
-        """What becomes of it where the wallet did not cover `handle`'s hold."""
+    async def unfunded(self, work: Work) -> Shortfall:
+        """What becomes of it where the wallet did not cover `handle`'s hold.
+
+        Raises:
+            Temporary: a card may be held, and nobody knows yet whether it is.
+        """
         terms = self._asked.pop(work.id, None) or self._otherwise(work)
         now, hold = self._clock(), terms.hold
         until = work.accepted_at + terms.wait
         if terms.free:  # somebody was faster with the month's last free one
             return Unfunded(hold.amount, hold.currency, now)
+        if terms.card and (held := await self._on_card(work, hold)):
+            return held
         if now >= until:
             return self._late(terms)
         if terms.asks and "asked" not in work.facts:
@@ -73,6 +90,28 @@ class Payment:
                 return Owed(Hold(hold.amount, hold.currency, money.debt_of(hold.account)))
             case "digest":
                 return Digested(self._clock(), "nobody paid in time")
+
+    async def _on_card(self, work: Work, hold: Hold) -> Held | None:
+        """The recipient's saved card, held for this notification; None where it cannot be."""
+        if self._provider is None:
+            return None
+        order = Order(f"{work.id}:hold", Verb.HOLD, payer_of(hold.account), hold.amount, hold.currency)
+        answer = await exchange(self._ledger, self._provider, order, notification=work.id)
+        match answer:
+            case Done(reference):
+                clearing = money.clearing_of(self._provider.name)
+                return Held(Hold(hold.amount, hold.currency, clearing, reference))
+            case Declined():
+                await close(self._ledger, order, answer)
+                return None
+            case NeedsPayer():
+                return None
+            case TryLater(reason, retry_after):
+                raise Temporary(f"the provider is not ready: {reason}", retry_after=retry_after, is_outage=True)
+            case Unknown(reason):
+                raise Temporary(f"the provider's answer is unknown: {reason}", is_outage=True)
+            case _:
+                assert_never(answer)
 
     async def _allowance(self, recipient: bytes, free: int) -> str | None:
         """The account of this month's free notifications where any is left; it is filled when the month begins."""

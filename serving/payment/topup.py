@@ -72,8 +72,10 @@ async def resume_one(ledger: Ledger, provider: Provider, intent: dict[str, Any])
                 key=key,
                 reference=payload["reference"],
             )
-        case Verb.RELEASE:
-            order = Order(key, Verb.RELEASE, payload["payer"], payload["amount"], payload["currency"])
+        case Verb.RELEASE | Verb.VOID as verb:
+            order = Order(
+                key, verb, payload["payer"], payload["amount"], payload["currency"], payload.get("reference", "")
+            )
             return await exchange(ledger, provider, order)
         case _:
             return None

@@ -153,11 +153,12 @@ async def running(
             schedule=quick,
         )
         payment = Payment(client, Defaults(PRICE, "EUR", 600.0))
+        release = Release(client, bank)
         stages: dict[Stage, Handler] = {
             **BEFORE,
             Stage.PAYMENT: payment.handle,
             Stage.DELIVERY: delivery.handle,
-            Stage.SETTLEMENT: Settlement(Release(client, bank)).handle,
+            Stage.SETTLEMENT: Settlement(release, release.let_go).handle,
             Stage.NOTICE: ask,
         }
         tasks = [

@@ -22,7 +22,7 @@ SEALED = v.Sealed(b"envelope", "openpgp")
 URGENT = p.Urgent(v.Prediction("urgent", 0.9, None, False, "v"), None)
 
 
-def short(_: Work) -> p.Unfunded:
+async def short(_: Work) -> p.Unfunded:
     return p.Unfunded(5, "EUR", 4e9)
 
 

@@ -228,10 +228,10 @@ async def test_a_release_killed_at_any_moment_is_released_once(
     release = Release(ledger, provider)
     power.left = moment
     with pytest.raises(Killed):
-        await release(7, Hold(5, "EUR", WALLET))
+        await release(7, LOOKUP, Hold(5, "EUR", WALLET))
 
-    await release(7, Hold(5, "EUR", WALLET))
-    await release(7, Hold(5, "EUR", WALLET))
+    await release(7, LOOKUP, Hold(5, "EUR", WALLET))
+    await release(7, LOOKUP, Hold(5, "EUR", WALLET))
 
     assert list(provider.committed.values()) == [Order("7:capture", Verb.RELEASE, LOOKUP.hex()[:16], 5, "EUR")]
     assert ledger.intents["7:capture"]["state"] == "done"
@@ -247,9 +247,9 @@ async def test_a_release_that_is_not_done_is_tried_again_and_can_still_be_done(
     provider.answers = [always(answer)]
     release = Release(ledger, provider)
     with pytest.raises(Temporary):
-        await release(7, Hold(5, "EUR", WALLET))
+        await release(7, LOOKUP, Hold(5, "EUR", WALLET))
 
-    await release(7, Hold(5, "EUR", WALLET))
+    await release(7, LOOKUP, Hold(5, "EUR", WALLET))
 
     assert list(provider.committed) == ["7:capture"]
     assert ledger.intents["7:capture"]["state"] == "done"
@@ -257,7 +257,7 @@ async def test_a_release_that_is_not_done_is_tried_again_and_can_still_be_done(
 
 async def test_what_is_owed_is_released_when_it_is_repaid_and_not_before(ledger: Ledger, provider: Provider) -> None:
     """The provider keeps nothing of a payer who has not paid: to ask for it would fail for ever."""
-    await Release(ledger, provider)(7, Hold(5, "EUR", f"debt:{WALLET}"))
+    await Release(ledger, provider)(7, LOOKUP, Hold(5, "EUR", f"debt:{WALLET}"))
     assert provider.committed == {}
 
     repaid = {"payer": LOOKUP.hex()[:16], "amount": 5, "currency": "EUR"}

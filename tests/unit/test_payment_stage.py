@@ -54,7 +54,7 @@ def payment(recipient: Any = None, sender: Any = None, store: Store | None = Non
 async def shortfall(stage: Payment, of: Work) -> Outcome:
     """What becomes of it when the broker has refused the hold."""
     await stage.handle(of)
-    return stage.unfunded(of)
+    return await stage.unfunded(of)
 
 
 async def test_it_asks_for_a_hold_of_the_recipients_price() -> None:

@@ -22,12 +22,25 @@ class Provider:
 
     def __init__(self, *, reluctant: bool = False) -> None:
         self.released: list[tuple[int, Hold]] = []
+        self.freed: list[tuple[int, Hold]] = []
         self.reluctant = reluctant
 
-    async def release(self, notification: int, hold: Hold) -> None:
+    async def release(self, notification: int, recipient: bytes, hold: Hold) -> None:
+        self._answer(recipient)
+        self.released.append((notification, hold))
+
+    async def let_go(self, notification: int, recipient: bytes, hold: Hold) -> None:
+        self._answer(recipient)
+        self.freed.append((notification, hold))
+
+    def _answer(self, recipient: bytes) -> None:
+        assert recipient == RECIPIENT
         if self.reluctant:
             raise Temporary("no answer")
-        self.released.append((notification, hold))
+
+
+def settlement(provider: Provider) -> Settlement:
+    return Settlement(provider.release, provider.let_go)
 
 
 def work(**facts: Any) -> Work:
@@ -38,7 +51,7 @@ async def test_a_delivered_notification_is_captured_after_the_provider_released_
     """This is where money is earned: exactly the hold, for exactly this notification."""
     provider = Provider()
 
-    outcome = await Settlement(provider.release).handle(work(receipt=RECEIPT, hold=HOLD))
+    outcome = await settlement(provider).handle(work(receipt=RECEIPT, hold=HOLD))
 
     assert outcome == Captured(5)
     assert provider.released == [(7, Hold(5, "EUR", WALLET))]
@@ -47,14 +60,14 @@ async def test_a_delivered_notification_is_captured_after_the_provider_released_
 async def test_nothing_is_captured_while_the_provider_has_not_answered() -> None:
     """A capture that the provider does not know would leave the two books apart."""
     with pytest.raises(Temporary):
-        await Settlement(Provider(reluctant=True).release).handle(work(receipt=RECEIPT, hold=HOLD))
+        await settlement(Provider(reluctant=True)).handle(work(receipt=RECEIPT, hold=HOLD))
 
 
 async def test_what_nobody_pays_for_ends_unbilled_with_its_waiver() -> None:
     """The statement must say why there is no price."""
     provider = Provider()
 
-    outcome = await Settlement(provider.release).handle(work(receipt=RECEIPT, waiver="life_safety"))
+    outcome = await settlement(provider).handle(work(receipt=RECEIPT, waiver="life_safety"))
 
     assert outcome == Unbilled("life_safety")
     assert provider.released == []
@@ -68,7 +81,7 @@ async def test_what_was_not_delivered_is_given_back_and_never_released(
     provider = Provider()
     facts = {"undeliverable": "550 5.1.1 unknown"} | ({"hold": hold} if hold else {})
 
-    outcome = await Settlement(provider.release).handle(work(**facts))
+    outcome = await settlement(provider).handle(work(**facts))
 
     assert outcome == Returned(amount, "550 5.1.1 unknown")
     assert provider.released == []
@@ -77,4 +90,15 @@ async def test_what_was_not_delivered_is_given_back_and_never_released(
 async def test_without_a_receipt_or_a_refusal_nothing_is_settled() -> None:
     """A hold must not be moved on a guess."""
     with pytest.raises(ClarionError, match="neither"):
-        await Settlement(Provider().release).handle(work(hold=HOLD))
+        await settlement(Provider()).handle(work(hold=HOLD))
+
+
+async def test_a_card_that_was_held_is_free_before_the_books_say_so() -> None:
+    """What our ledger gives back must not stay blocked on somebody's card."""
+    facts = {"undeliverable": "550 5.1.1 unknown", "hold": HOLD}
+    with pytest.raises(Temporary):
+        await settlement(Provider(reluctant=True)).handle(work(**facts))
+    provider = Provider()
+
+    assert await settlement(provider).handle(work(**facts)) == Returned(5, "550 5.1.1 unknown")
+    assert provider.freed == [(7, Hold(5, "EUR", WALLET))]

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from serving.errors import Refused
-from serving.queue.store import history, ledger
+from serving.queue.store import history, ledger, wallets
 from serving.queue.store.database import Row
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction, merged
@@ -183,6 +183,7 @@ def _require(transaction: Transaction, id_: int, place: Place, facts: Mapping[st
 
 
 def _give_back(transaction: Transaction, row: Row) -> None:
+    wallets.free_card(transaction, row["id"])
     account = f"hold:{row['id']}"
     held = transaction.one("account", account=account)
     if held is None or not held["balance"]:

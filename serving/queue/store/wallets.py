@@ -31,6 +31,18 @@ def repay(transaction: Transaction, intent: Row, wallet: str, currency: str) -> 
     transaction.run("insert_intent", key=key, verb="release", notification=None, payload=json.dumps(payload))
 
 
+def free_card(transaction: Transaction, notification: int) -> None:
+    """Where a card is held for a notification that is given up: the intent to free it, in the same commit."""
+    held = transaction.one("intent", key=f"{notification}:hold")
+    if held is None or held["state"] != "done":
+        return
+    key = f"{notification}:void"
+    if transaction.one("intent", key=key) is not None:
+        return
+    payload = {**json.loads(held["payload"]), "reference": json.loads(held["outcome"]).get("reference", "")}
+    transaction.run("insert_intent", key=key, verb="void", notification=None, payload=json.dumps(payload))
+
+
 def wake(transaction: Transaction, wallet: str) -> None:
     """Whatever is parked at a stage that takes from wallets, for want of this one's money."""
     for stage, place in transaction.topology.places.items():

@@ -86,7 +86,8 @@ async def _handlers(
             yield {Stage.DELIVERY: _delivery(world).handle}, None
         case "settlement":
             async with world.client() as provider:
-                settlement = Settlement(Release(client, bank(provider, world), after_refusal=2.0))
+                release = Release(client, bank(provider, world), after_refusal=2.0)
+                settlement = Settlement(release, release.let_go)
                 yield {Stage.SETTLEMENT: settlement.handle}, None
         case _:
             raise ValueError(f"no worker {name!r}; one of {', '.join(WORKERS)}")
