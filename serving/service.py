@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from serving.addresses import domain_of
 from serving.errors import BrokerUnavailable, ClarionError
-from serving.gateway import metrics
+from serving.gateway import machine_payments, metrics
 from serving.gateway.api import Api, Keys
 from serving.gateway.app import application
 from serving.gateway.guard import QuestionGuard
@@ -229,9 +229,18 @@ class Gateway:
         with _or_exit("gateway"):
             keys = Keys(load_sealing(settings.keys, "content"), load_lookup(settings.keys))
             self._provider = connect(settings)
+            payments = machine_payments.connect(self._client, settings)
         self._judge = Judge(self._score, domain)
         webhooks = _webhooks(settings, self._client, self._provider)
-        self._api = Api(self._client, keys, self._judge, limit=settings.max_body, domain=domain, webhooks=webhooks)
+        self._api = Api(
+            self._client,
+            keys,
+            self._judge,
+            limit=settings.max_body,
+            domain=domain,
+            webhooks=webhooks,
+            payments=payments,
+        )
         _public.state.api, _public.state.record = self._api, _record
         tokens, offer = PayTokens(keys.lookup.derive("pay")), Offer(settings.top_ups, settings.currency)
         _pay.state.desk = PayDesk(self._client, self._provider, tokens, offer, time.time)

@@ -49,6 +49,14 @@ class Settings(BaseSettings):
     top_ups: tuple[Annotated[int, Field(gt=0)], ...] = (500, 1000, 2000)  # that the pay page offers
     public_url: str = ""  # under which people reach this service; empty: this machine, at `http_port`
 
+    x402_facilitator: str = ""  # URL of who settles what machines pay; empty: machines cannot pay
+    x402_network: str = ""  # CAIP-2: eip155:8453
+    x402_asset: str = ""  # the contract of a stable coin of `currency`
+    x402_asset_name: str = ""  # of its EIP-712 domain, as x402_asset_version
+    x402_asset_version: str = ""
+    x402_asset_decimals: Annotated[int, Field(ge=2, le=18)] = 6
+    x402_pay_to: str = ""  # our address
+
     digest_interval: float = 86_400.0
     max_body: int = 25 * 1024 * 1024
     retention_days: Annotated[float, Field(ge=0)] = 30.0  # of bodies whose mail has ended, and of idempotency keys

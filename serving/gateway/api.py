@@ -15,6 +15,7 @@ from starlette.responses import JSONResponse, Response
 from serving.addresses import canonical_address
 from serving.errors import BrokerUnavailable
 from serving.gateway.guard import QUESTIONS
+from serving.gateway.machine_payments import MachinePayments
 from serving.gateway.mail import Question
 from serving.gateway.principals import Directory, Principal, Principals
 from serving.gateway.problems import NOT_FOUND, Problem, problem
@@ -72,6 +73,7 @@ class Api:
         clock: Callable[[], float] = time.time,
         make_id: Callable[[], str] = lambda: uuid.uuid4().hex,
         webhooks: Webhooks | None = None,
+        payments: MachinePayments | None = None,
     ) -> None:
         self._broker = broker
         self._keys = keys
@@ -82,15 +84,20 @@ class Api:
         self._make_id = make_id
         self._principals = Principals(broker, clock)
         self._webhooks = webhooks
+        self._payments = payments
 
     async def notify(self, request: Request) -> Response:
-        """202 with the ids, once the store has committed."""
+        """202 with the ids, once the store has committed; 402 where a paying sender's wallet does not cover it."""
         principal = await self._principals.of(request)
         key = _idempotency_key(request)
         draft = await read_draft(request, self._limit, now=self._clock(), make_id=self._new_message_id)
+        paid: dict[str, str] = {}
+        if self._payments is not None:
+            paid = await self._payments.admit(request, principal.id, len(draft.recipients), key)
         submission = await asyncio.to_thread(self._seal, draft, principal, key)
-        accepted = await self._broker.accept(submission)
-        return _accepted(accepted, draft)
+        response = _accepted(await self._broker.accept(submission), draft)
+        response.headers.update(paid)
+        return response
 
     async def notification(self, request: Request) -> Response:
         """Where one notification is and how it got there."""

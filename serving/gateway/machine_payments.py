@@ -3,22 +3,22 @@
 It asks for money and takes it into the sender's wallet; what a notification costs is held later, by the payment stage.
 """
 
-import hashlib
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, assert_never
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from serving import money
 from serving.errors import ConfigurationError
-from serving.gateway.machine_terms import Coin, Unfit, document, encoded, insist, read_payment
+from serving.gateway.machine_passages import Passages
+from serving.gateway.machine_terms import Coin, Unfit, document, encoded, insist, read_payment, receipt
 from serving.gateway.problems import Answer, Problem, problem
 from serving.payment.exchange import Ledger
 from serving.payment.policy import Defaults, Parties, Terms, decide
-from serving.payment.provider import LARGEST_AMOUNT, Declined, Done, TryLater, payer_of
+from serving.payment.provider import LARGEST_AMOUNT, Declined, Done, NeedsPayer, TryLater, Unknown
 from serving.payment.provider import Answer as Outcome
 from serving.payment.x402_client import Facilitator, Payment, Valid, finish, settle
 from serving.settings import Settings
@@ -45,6 +45,7 @@ class Bill:
     """What a message to so many recipients costs its sender at most, and what the wallet has."""
 
     principal: str
+    key: str | None
     price: int
     recipients: int
     currency: str
@@ -92,31 +93,24 @@ class MachinePayments:
         self._ledger = ledger
         self._defaults = defaults
         self._machine = machine
+        self._passages = Passages(ledger)
         self._clock = clock
 
     async def admit(self, request: Request, principal: str, recipients: int, key: str | None) -> dict[str, str]:
         """Headers for the 202, empty where nothing was paid just now; `key` is the Idempotency-Key.
 
-        A key that was let through is let through for ever: the broker knows only after `accept` that a message came
-        before, and by then its own hold may have emptied the wallet. So the key is written down before the message is
-        accepted: a request repeated after any crash or lost answer is never asked again, and gets its first ids. What
-        this gives away is one message a key, which waits at the payment stage if its money is gone by then.
-
         Raises:
             Problem: 402 with the terms, 503 where it is unknown whether the payment was carried out.
         """
-        bill = await self._bill(principal, recipients)
+        bill = await self._bill(principal, recipients, key)
         if bill is None:
             return {}
-        passage = None if key is None else f"notify:{hashlib.sha256(f'{principal}\n{key}'.encode()).hexdigest()}"
-        if passage and bill.missing > 0 and await self._ledger.query("intent", key=passage):
-            return {}
         headers = await self._pay(request, bill) if bill.missing > 0 else {}
-        if passage:
-            await self._let_through(passage, bill)
+        if key is not None:
+            await self._passages.let_through(principal, key)
         return headers
 
-    async def _bill(self, principal: str, recipients: int) -> Bill | None:
+    async def _bill(self, principal: str, recipients: int, key: str | None) -> Bill | None:
         """None for a sender who does not pay."""
         rows = await self._ledger.query("sender_policy", principal=principal)
         policy = dict(rows[0]["policy"] or {}) if rows else {}
@@ -125,67 +119,84 @@ class MachinePayments:
             return None
         balances = await self._ledger.query("balance", account=terms.hold.account)
         balance = int(balances[0]["balance"]) if balances else 0
-        return Bill(principal, terms.hold.amount, recipients, terms.hold.currency, balance)
-
-    async def _let_through(self, passage: str, bill: Bill) -> None:
-        """An intent that is nobody's to resume, closed at once."""
-        payload = {"payer": payer_of(bill.wallet)}
-        await self._ledger.execute("open_intent", key=passage, verb="hold", notification=None, payload=payload)
-        await self._ledger.execute("close_intent", key=passage, state="done", outcome={"reference": ""})
+        return Bill(principal, key, terms.hold.amount, recipients, terms.hold.currency, balance)
 
     async def _pay(self, request: Request, bill: Bill) -> dict[str, str]:
+        passage = await self._passages.find(bill.principal, bill.key) if bill.key is not None else None
+        if passage and passage.is_through:
+            return {}
         machine, proof = self._machine, request.headers.get(PROOF)
-        if machine is None or proof is None:
+        begun = passage.payment if passage else ""
+        if machine and (intent := await self._under_way(begun, bill)):
+            payment, answer = Payment.parse(intent["payload"]["payment"]), await self._finish(machine, intent)
+        elif machine and proof is not None:
+            payment, answer = await self._paid(request, machine, proof, bill, begun)
+        else:
             raise self._demand(request, bill, ASKED)
+        return await self._receipt(request, bill, payment, answer)
+
+    async def _paid(
+        self, request: Request, machine: Machine, proof: str, bill: Bill, begun: str
+    ) -> tuple[Payment, Outcome]:
+        """What became of the payment that came with the request."""
         try:
             payment = read_payment(proof, machine.coin)
-            answer = await self._settled(machine, payment, bill)
+            known = await self._ledger.query("intent", key=payment.key)
+            if known:
+                return payment, await self._again(machine, known[0], bill)
+            amount = insist(payment, machine.coin, minor=bill.missing, now=self._clock())
         except Unfit as unfit:
             raise self._demand(request, bill, unfit.reason) from None
-        match answer:
-            case Done(reference):
-                await self._insist(request, bill)
-                return _receipt(payment, reference)
-            case Declined(reason):
-                raise self._demand(request, bill, reason)
-            case TryLater():
-                raise _later("payment_not_ready", "the facilitator does not answer; nothing was paid or accepted")
-            case _:
-                raise _later("payment_unknown", "whether the payment was carried out is not known yet")
-
-    async def _settled(self, machine: Machine, payment: Payment, bill: Bill) -> Outcome:
-        """How the payment ended; only a new one is held to today's terms, one under way is finished as it was begun."""
-        for intent in await self._ledger.query("intent", key=payment.key):
-            return await self._known(machine, intent, bill)
-        amount = insist(payment, machine.coin, minor=bill.missing, now=self._clock())
         verdict = await machine.facilitator.verify(payment)
         if not isinstance(verdict, Valid):
-            return verdict
+            return payment, verdict
+        return payment, await self._settle(machine, payment, amount, bill, begun)
+
+    async def _settle(self, machine: Machine, payment: Payment, amount: int, bill: Bill, begun: str) -> Outcome:
+        if bill.key is not None and not await self._passages.begin(
+            bill.principal, bill.key, payment=payment.key, instead=begun
+        ):
+            return Unknown("another request pays for this key")
+        wallet, currency, now = bill.wallet, bill.currency, self._clock()
         return await settle(
-            self._ledger,
-            machine.facilitator,
-            payment,
-            wallet=bill.wallet,
-            amount=amount,
-            currency=bill.currency,
-            now=self._clock(),
+            self._ledger, machine.facilitator, payment, wallet=wallet, amount=amount, currency=currency, now=now
         )
 
-    async def _known(self, machine: Machine, intent: Mapping[str, Any], bill: Bill) -> Outcome:
+    async def _again(self, machine: Machine, intent: Mapping[str, Any], bill: Bill) -> Outcome:
         """The wallet does not cover this message: what was credited before has been spent, and buys nothing more."""
         match intent["state"], intent["payload"]["wallet"]:
             case "open", bill.wallet:
-                return await finish(self._ledger, machine.facilitator, intent, self._clock())
+                return await self._finish(machine, intent)
             case "refused", bill.wallet:
                 return Declined(str(intent["outcome"]["reason"]))
             case _:
                 return Declined(USED)
 
-    async def _insist(self, request: Request, bill: Bill) -> None:
-        """A payment that was begun for less than this message costs is credited, and the rest is asked for."""
-        now = await self._bill(bill.principal, bill.recipients)
-        if now is not None and now.missing > 0:
-            raise self._demand(request, now, ASKED)
+    async def _under_way(self, payment: str, bill: Bill) -> Mapping[str, Any] | None:
+        """The open intent of a payment that was begun for this very key: whatever comes now, it is finished first."""
+        intents = await self._ledger.query("intent", key=payment) if payment else []
+        is_ours = bool(intents) and (intents[0]["state"], intents[0]["payload"]["wallet"]) == ("open", bill.wallet)
+        return intents[0] if is_ours else None
+
+    async def _finish(self, machine: Machine, intent: Mapping[str, Any]) -> Outcome:
+        return await finish(self._ledger, machine.facilitator, intent, self._clock())
+
+    async def _receipt(self, request: Request, bill: Bill, payment: Payment, answer: Outcome) -> dict[str, str]:
+        match answer:
+            case Done(reference):
+                # A payment may have been begun for less than this message costs now: then the rest is asked for.
+                now = await self._bill(bill.principal, bill.recipients, bill.key)
+                if now is not None and now.missing > 0:
+                    raise self._demand(request, now, ASKED)
+                return {RECEIPT: encoded(receipt(payment, reference))}
+            case Declined(reason):
+                raise self._demand(request, bill, reason)
+            case TryLater():
+                raise _later("payment_not_ready", "the facilitator does not answer; nothing was accepted")
+            case NeedsPayer() | Unknown():
+                raise _later("payment_unknown", "it is not known yet whether the payment was carried out")
+            case _:
+                assert_never(answer)
 
     def _demand(self, request: Request, bill: Bill, reason: str) -> Problem:
         detail = _EXPLAINED.get(reason, "the payment was refused; nothing moved and nothing was accepted")
@@ -212,21 +223,6 @@ def connect(ledger: Ledger, settings: Settings) -> MachinePayments:
     network, asset, name, version, pay_to = (str(getattr(settings, name)) for name in needed)
     coin = Coin(network, asset, name, version, settings.x402_asset_decimals, pay_to)
     return MachinePayments(ledger, defaults, Machine(coin, Facilitator(settings.x402_facilitator)))
-
-
-def _receipt(payment: Payment, transaction: str) -> dict[str, str]:
-    """`transaction` is empty where only the nonce tells that it was carried out."""
-    return {
-        RECEIPT: encoded(
-            {
-                "success": True,
-                "transaction": transaction,
-                "network": payment.requirements["network"],
-                "payer": payment.authorization["from"],
-                "amount": payment.authorization["value"],
-            }
-        )
-    }
 
 
 def _later(error: str, detail: str) -> Problem:

@@ -20,7 +20,8 @@ LEAST_VALIDITY = 60
 """Seconds that must be left of them when a payment comes."""
 LONGEST_PROOF = 16 * 1024
 
-_ADDRESS, _NONCE, _SIGNATURE = re.compile("0x[0-9a-fA-F]{40}"), re.compile("0x[0-9a-fA-F]{64}"), re.compile("0x\\w+")
+_ADDRESS, _NONCE = re.compile("0x[0-9a-fA-F]{40}"), re.compile("0x[0-9a-fA-F]{64}")
+_SIGNATURE = re.compile("0x[0-9a-fA-F]+")
 _NUMBER = re.compile("0|[1-9][0-9]{0,30}")
 _FORM: Mapping[str, re.Pattern[str]] = {
     "from": _ADDRESS,
@@ -97,6 +98,17 @@ def document(coin: Coin, minor: int, *, error: str, url: str) -> dict[str, Any]:
 def encoded(fields: Mapping[str, Any]) -> str:
     """JSON for a header."""
     return base64.b64encode(json.dumps(fields, separators=(",", ":")).encode()).decode("ascii")
+
+
+def receipt(payment: Payment, transaction: str) -> dict[str, Any]:
+    """The `SettleResponse` of x402; `transaction` is empty where only the nonce tells that it was carried out."""
+    return {
+        "success": True,
+        "transaction": transaction,
+        "network": payment.requirements["network"],
+        "payer": payment.authorization["from"],
+        "amount": payment.authorization["value"],
+    }
 
 
 def read_payment(header: str, coin: Coin) -> Payment:

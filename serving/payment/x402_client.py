@@ -8,8 +8,8 @@ moves nothing twice and tells. "Spent" means spent by us only where an earlier a
 - a later one follows an attempt whose answer was lost, and nobody makes one while the first may still be under way:
   "spent" means that the first was carried out.
 
-The last can be wrong for a payer who signed the nonce twice, and spends it elsewhere while we know nothing: it costs one
-payment, after an outage, and only the chain itself could tell (the Transfer beside its AuthorizationUsed event).
+The last can be wrong for a payer who signed the nonce twice, and spends it elsewhere while we know nothing: it costs
+one payment, after an outage, and only the chain itself could tell (the Transfer beside its AuthorizationUsed event).
 https://github.com/coinbase/x402, https://eips.ethereum.org/EIPS/eip-3009
 """
 
@@ -18,7 +18,7 @@ import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import httpx
 
@@ -29,7 +29,8 @@ from serving.payment.provider import Absent, Answer, Declined, Done, Order, TryL
 VERSION = 2
 NAME = "x402"
 SPENT = "invalid_exact_evm_nonce_already_used"
-_REFUSALS = re.compile(r"invalid_exact_evm_\w{1,100}|insufficient_funds|unsupported_scheme|network_mismatch")
+_WORD = re.compile("[a-z0-9_]{1,120}")
+_REFUSALS = re.compile("invalid_exact_evm_[a-z0-9_]{1,100}|insufficient_funds|unsupported_scheme|network_mismatch")
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 
 Fields = Mapping[str, Any]
@@ -63,6 +64,11 @@ class Payment:
         """All of it, for the intent."""
         return json.dumps([self.requirements, self.authorization, self.signature])
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The reverse."""
+        return cls(*json.loads(text))
+
 
 @dataclass(frozen=True, slots=True)
 class Valid:
@@ -83,12 +89,13 @@ class Facilitator:
 
     async def verify(self, payment: Payment) -> Valid | Declined | TryLater:
         """Whether it could be carried out; moves nothing."""
-        fields = await self._post("/verify", payment)
-        match fields:
+        match await self._post("/verify", payment):
             case {"isValid": True}:
                 return Valid()
+            case {"isValid": False, "invalidReason": str(reason)} if _WORD.fullmatch(reason):
+                return Declined(reason)
             case {"isValid": False}:
-                return Declined(_reason(fields.get("invalidReason")))
+                return Declined("invalid_payload")
             case _:
                 return TryLater("the facilitator does not say whether the payment is good")
 
@@ -103,7 +110,7 @@ class Facilitator:
             case {"success": False, "errorReason": str(reason)} if not fields.get("transaction"):
                 return Declined(reason) if _REFUSALS.fullmatch(reason) else Unknown("the facilitator failed")
             case _:
-                return Unknown("the answer is not about this payment")
+                return Unknown("the answer does not say how this payment ended")
 
     async def _post(self, path: str, payment: Payment) -> Fields | TryLater | Unknown:
         try:
@@ -161,7 +168,7 @@ async def finish(ledger: Ledger, facilitator: Facilitator, intent: Fields, now: 
     payload = intent["payload"]
     if now < float(payload["at"]) + 2 * facilitator.timeout:
         return Unknown("another request settles this payment")
-    settling = Settling(facilitator, Payment(*json.loads(payload["payment"])), is_repeated=True)
+    settling = Settling(facilitator, Payment.parse(payload["payment"]), is_repeated=True)
     return await _exchange(ledger, settling, payload["wallet"], payload["amount"], payload["currency"], {})
 
 
@@ -184,11 +191,6 @@ async def _exchange(
     if isinstance(answer, Declined):
         await close(ledger, order, answer)
     return answer
-
-
-def _reason(stated: object) -> str:
-    """The facilitator's word, where it is one."""
-    return stated if isinstance(stated, str) and re.fullmatch(r"\w{1,120}", stated) else "invalid_payload"
 
 
 def _is_about(fields: Fields, payment: Payment) -> bool:

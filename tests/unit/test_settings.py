@@ -32,3 +32,27 @@ def test_what_is_stated_wins_over_the_environment(monkeypatch: pytest.MonkeyPatc
 def test_the_provider_listens_where_its_url_says(url: str, port: int) -> None:
     """A slash at the end is how people write URLs."""
     assert set(programs.sandbox(Settings(provider_url=url)).ports) == {port}
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [{"payment_wait": 2 * 86_400.0}, {"hold_expiry": 6 * 86_400.0}, {"provider": "stripe"}],
+)
+def test_a_hold_outlives_the_mail_and_no_card_is_held_too_long(stated: dict[str, object]) -> None:
+    """A hold that ends while its mail is still tried is goods shipped and nothing paid."""
+    with pytest.raises(ConfigurationError, match="HOLD_EXPIRY") as refusal:
+        Settings.read(**stated)
+
+    assert "\n" not in str(refusal.value)
+
+
+def test_our_programs_get_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Secrets and lists too: what a child process reads is what its parent was told."""
+    days = 86_400.0
+    expiries = {"payment_wait": days, "delivery_expiry": 2 * days, "hold_expiry": 4 * days}
+    settings = Settings.read(provider="stripe", stripe_key="sk_test", top_ups=(100, 200), **expiries)
+    for name, value in settings.environment().items():
+        monkeypatch.setenv(name, value)
+
+    assert Settings.read() == settings
+    assert "sk_test" not in str(settings)
