@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.addresses import canonical_domain
-from serving.authentication import new_key
+from serving.authentication.api_keys import new_key
 from serving.errors import ConfigurationError
 from serving.queue.client import Client
 from serving.sealing import LookupKey, SealingKey

@@ -79,7 +79,7 @@ def _builder(stage: Stage) -> Callable[[Parts], Wired]:  # noqa: C901 - one flat
 
 
 def _authentication(parts: Parts) -> Wired:
-    from serving.authentication import Authentication
+    from serving.authentication.stage import Authentication
 
     return Wired(Authentication(parts.client, load_unsealing(parts.settings.keys, "content")).handle)
 

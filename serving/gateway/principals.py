@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from starlette.requests import Request
 
-from serving.authentication import hash_key, is_key
+from serving.authentication.api_keys import hash_key, is_key
 from serving.gateway.problems import Problem, problem
 
 BELIEVED = 3.0

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serving.authentication import hash_key
+from serving.authentication.api_keys import hash_key
 from serving.enrolment import Registrar
 from serving.errors import ConfigurationError
 from serving.queue.client import Client

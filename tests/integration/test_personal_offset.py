@@ -15,7 +15,7 @@ import pytest
 from nacl.public import PrivateKey
 from numpy.typing import NDArray
 
-from serving.authentication import new_key
+from serving.authentication.api_keys import new_key
 from serving.classification import Classification
 from serving.gateway.api import Api, Keys
 from serving.gateway.app import application

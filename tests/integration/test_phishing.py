@@ -10,7 +10,8 @@ from typing import assert_never
 import pyarrow.parquet as parquet
 import pytest
 
-from serving.authentication import Authentication, new_key, sender_domain
+from serving.authentication.api_keys import new_key
+from serving.authentication.stage import Authentication, sender_domain
 from serving.pipeline import TABLE, Deferred, Destination, End, Parked, Stage, Urgent, kind
 from serving.queue.client import Client
 from serving.sealing import UnsealingKey

@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 from nacl.public import PrivateKey
 
-from serving.authentication import hash_key, new_key
+from serving.authentication.api_keys import hash_key, new_key
 from serving.errors import BrokerUnavailable, Refused
 from serving.gateway.api import Api, Keys
 from serving.gateway.app import application

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from serving.authentication import Authentication, hash_key, is_key, matches, new_key, sender_domain
+from serving.authentication.api_keys import hash_key, is_key, matches, new_key
+from serving.authentication.stage import Authentication, sender_domain
 from serving.errors import Unsealable
 from serving.pipeline import Authenticated, Forged, Unverified
 from serving.sealing import UnsealingKey

@@ -7,7 +7,7 @@ from email.policy import SMTPUTF8
 
 import pytest
 
-from serving.authentication import new_key
+from serving.authentication.api_keys import new_key
 from serving.gateway.principals import BELIEVED
 from serving.gateway.problems import Problem
 from serving.gateway.submission import distinct
