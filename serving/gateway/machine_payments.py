@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from serving import money
 from serving.errors import ConfigurationError
-from serving.gateway.machine_passages import Passages
+from serving.gateway.machine_passages import Passage, Passages
 from serving.gateway.machine_terms import Coin, Unfit, document, encoded, insist, read_payment, receipt
 from serving.gateway.problems import Answer, Problem, problem
 from serving.payment.exchange import Ledger
@@ -122,21 +122,20 @@ class MachinePayments:
         return Bill(principal, key, terms.hold.amount, recipients, terms.hold.currency, balance)
 
     async def _pay(self, request: Request, bill: Bill) -> dict[str, str]:
-        passage = await self._passages.find(bill.principal, bill.key) if bill.key is not None else None
+        passage = None if bill.key is None else await self._passages.find(bill.principal, bill.key)
         if passage and passage.is_through:
             return {}
         machine, proof = self._machine, request.headers.get(PROOF)
-        begun = passage.payment if passage else ""
-        if machine and (intent := await self._under_way(begun, bill)):
+        if machine and (intent := await self._under_way(passage, bill)):
             payment, answer = Payment.parse(intent["payload"]["payment"]), await self._finish(machine, intent)
         elif machine and proof is not None:
-            payment, answer = await self._paid(request, machine, proof, bill, begun)
+            payment, answer = await self._paid(request, machine, proof, bill, passage)
         else:
             raise self._demand(request, bill, ASKED)
         return await self._receipt(request, bill, payment, answer)
 
     async def _paid(
-        self, request: Request, machine: Machine, proof: str, bill: Bill, begun: str
+        self, request: Request, machine: Machine, proof: str, bill: Bill, passage: Passage | None
     ) -> tuple[Payment, Outcome]:
         """What became of the payment that came with the request."""
         try:
@@ -150,12 +149,12 @@ class MachinePayments:
         verdict = await machine.facilitator.verify(payment)
         if not isinstance(verdict, Valid):
             return payment, verdict
-        return payment, await self._settle(machine, payment, amount, bill, begun)
+        return payment, await self._settle(machine, payment, amount, bill, passage)
 
-    async def _settle(self, machine: Machine, payment: Payment, amount: int, bill: Bill, begun: str) -> Outcome:
-        if bill.key is not None and not await self._passages.begin(
-            bill.principal, bill.key, payment=payment.key, instead=begun
-        ):
+    async def _settle(
+        self, machine: Machine, payment: Payment, amount: int, bill: Bill, passage: Passage | None
+    ) -> Outcome:
+        if passage and not await self._passages.begin(passage, payment.key):
             return Unknown("another request pays for this key")
         wallet, currency, now = bill.wallet, bill.currency, self._clock()
         return await settle(
@@ -172,9 +171,9 @@ class MachinePayments:
             case _:
                 return Declined(USED)
 
-    async def _under_way(self, payment: str, bill: Bill) -> Mapping[str, Any] | None:
+    async def _under_way(self, passage: Passage | None, bill: Bill) -> Mapping[str, Any] | None:
         """The open intent of a payment that was begun for this very key: whatever comes now, it is finished first."""
-        intents = await self._ledger.query("intent", key=payment) if payment else []
+        intents = await self._ledger.query("intent", key=passage.last) if passage and passage.last else []
         is_ours = bool(intents) and (intents[0]["state"], intents[0]["payload"]["wallet"]) == ("open", bill.wallet)
         return intents[0] if is_ours else None
 

@@ -146,7 +146,9 @@ class Settling:
         match await self.facilitator.settle(self.payment):
             case Declined(reason) if reason == SPENT:
                 return Done("")
-            case Declined(reason):  # even "expired": the facilitator says so of what it carried out in time as well
+            case Declined(reason):
+                # It says nothing of the earlier attempt: a facilitator calls expired what it carried out in time as
+                # well. Such an intent stays open, and somebody has to look at the chain.
                 return Unknown(f"no longer to be had: {reason}")
             case answer:
                 return answer
