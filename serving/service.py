@@ -4,6 +4,7 @@
 BentoML starts the processes and starts them again when they die; the supervisor does the same for BentoML.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -229,7 +230,8 @@ class Gateway:
         with _or_exit("gateway"):
             keys = Keys(load_sealing(settings.keys, "content"), load_lookup(settings.keys))
             self._provider = connect(settings)
-            payments = machine_payments.connect(self._client, settings)
+            self._payments = machine_payments.connect(self._client, settings)
+        self._resuming = asyncio.create_task(self._payments.keep_resuming())
         self._judge = Judge(self._score, domain)
         webhooks = _webhooks(settings, self._client, self._provider)
         self._api = Api(
@@ -239,7 +241,7 @@ class Gateway:
             limit=settings.max_body,
             domain=domain,
             webhooks=webhooks,
-            payments=payments,
+            payments=self._payments,
         )
         _public.state.api, _public.state.record = self._api, _record
         tokens, offer = PayTokens(keys.lookup.derive("pay")), Offer(settings.top_ups, settings.currency)
@@ -248,7 +250,9 @@ class Gateway:
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
-        """Leave the broker and the provider."""
+        """Leave the broker and the providers."""
+        self._resuming.cancel()
+        await self._payments.close()
         await self._client.close()
         await self._provider.close()
 

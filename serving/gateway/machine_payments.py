@@ -3,16 +3,18 @@
 It asks for money and takes it into the sender's wallet; what a notification costs is held later, by the payment stage.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, assert_never
+from typing import Any, NoReturn, assert_never
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from serving import money
-from serving.errors import ConfigurationError
+from serving.errors import BrokerUnavailable, ConfigurationError
 from serving.gateway.machine_passages import Passage, Passages
 from serving.gateway.machine_terms import Coin, Unfit, document, encoded, insist, read_payment, receipt
 from serving.gateway.problems import Answer, Problem, problem
@@ -20,7 +22,7 @@ from serving.payment.exchange import Ledger
 from serving.payment.policy import Defaults, Parties, Terms, decide
 from serving.payment.provider import LARGEST_AMOUNT, Declined, Done, NeedsPayer, TryLater, Unknown
 from serving.payment.provider import Answer as Outcome
-from serving.payment.x402_client import Facilitator, Payment, Valid, finish, settle
+from serving.payment.x402_client import Facilitator, Payment, Valid, finish, resume, settle
 from serving.settings import Settings
 
 PROOF, TERMS, RECEIPT = "PAYMENT-SIGNATURE", "PAYMENT-REQUIRED", "PAYMENT-RESPONSE"
@@ -109,6 +111,19 @@ class MachinePayments:
         if key is not None:
             await self._passages.let_through(principal, key)
         return headers
+
+    async def keep_resuming(self, *, every: float = 30.0) -> NoReturn:
+        """Credit what was carried out while nobody came back for the answer, until cancelled."""
+        while True:
+            await asyncio.sleep(every)
+            with suppress(BrokerUnavailable):
+                if self._machine is not None:
+                    await resume(self._ledger, self._machine.facilitator, self._clock())
+
+    async def close(self) -> None:
+        """Close the connections to the facilitator."""
+        if self._machine is not None:
+            await self._machine.facilitator.close()
 
     async def _bill(self, principal: str, recipients: int, key: str | None) -> Bill | None:
         """None for a sender who does not pay."""

@@ -4,7 +4,7 @@ Safe to repeat with the same order at any point and from any number of processes
 about, and what the provider has not committed is sent again under the same key.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -71,6 +71,14 @@ async def exchange(
     if isinstance(answer, Done):
         await close(ledger, order, answer, transfer=transfer)
     return answer
+
+
+async def open_intents(ledger: Ledger) -> AsyncIterator[list[dict[str, Any]]]:
+    """What was begun for no notification and has not ended, oldest first, a page at a time."""
+    page = await ledger.query("intents", state="open", loose=True)
+    while page:
+        yield page
+        page = await ledger.query("intents", state="open", loose=True, after=(page[-1]["opened_at"], page[-1]["key"]))
 
 
 async def close(

@@ -5,7 +5,7 @@ from typing import assert_never
 
 from serving import money
 from serving.errors import Refused, Temporary
-from serving.payment.exchange import Ledger, exchange
+from serving.payment.exchange import Ledger, close, exchange
 from serving.payment.provider import (
     Answer,
     Declined,
@@ -26,8 +26,9 @@ log = logging.getLogger(__name__)
 class Release:
     """Ends holds, each once however often it is called.
 
-    What a recipient paid in lies apart at the provider and is released to us; a card that was held is captured, or
-    freed by `let_go`. What is owed is neither: it is released when it is repaid.
+    What was paid in lies apart at the provider and is released to us, but for what a sender paid another way (x402),
+    which is ours already; a card that was held is captured, or freed by `let_go`. What is owed is neither: it is
+    released when it is repaid.
     """
 
     def __init__(self, ledger: Ledger, provider: Provider, *, after_refusal: float = 3600.0):
@@ -47,24 +48,27 @@ class Release:
             order = self._on_card(notification, recipient, hold, Verb.CAPTURE)
         else:
             return
-        await self._insist(notification, order)
+        await self._insist(notification, order, hold)
 
     async def let_go(self, notification: int, recipient: bytes, hold: Hold) -> None:
         """Return once a card that was held is free; raises Temporary as above. Other holds lie in our ledger alone."""
         if hold.reference:
-            await self._insist(notification, self._on_card(notification, recipient, hold, Verb.VOID))
+            await self._insist(notification, self._on_card(notification, recipient, hold, Verb.VOID), hold)
 
     def _on_card(self, notification: int, recipient: bytes, hold: Hold, verb: Verb) -> Order:
         payer = payer_of(money.wallet_of(recipient))
         return Order(f"{notification}:{verb}", verb, payer, hold.amount, hold.currency, hold.reference)
 
-    async def _insist(self, notification: int, order: Order) -> None:
+    async def _insist(self, notification: int, order: Order, hold: Hold) -> None:
         try:
             answer = await exchange(self._ledger, self._provider, order, notification=notification)
         except Refused as refused:
             # Not a failure that may end the notification: its mail is delivered, and its money must follow.
             log.error("the broker refuses to settle notification %d: %s", notification, refused.reason)
             raise Temporary(f"the broker refused: {refused.reason}", retry_after=self._after_refusal) from None
+        if isinstance(answer, Declined) and order.payer == _sender_of(hold):
+            await close(self._ledger, order, answer)
+            return
         self._believe(notification, answer)
 
     def _believe(self, notification: int, answer: Answer) -> None:
@@ -83,3 +87,8 @@ class Release:
                 raise Temporary("the provider wants the payer's consent", retry_after=self._after_refusal)
             case _:
                 assert_never(answer)
+
+
+def _sender_of(hold: Hold) -> str | None:
+    """The payer whose wallet it is, where that is a sender."""
+    return payer_of(hold.account) if hold.account.startswith(money.wallet_of_sender("")) else None

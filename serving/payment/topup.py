@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from serving import money
 from serving.errors import BrokerUnavailable
-from serving.payment.exchange import Ledger, Transfer, close, exchange
+from serving.payment.exchange import Ledger, Transfer, close, exchange, open_intents
 from serving.payment.provider import LARGEST_AMOUNT, Answer, Declined, Order, Provider, Verb, payer_of
 from serving.payment.refund import refund
 
@@ -39,12 +39,9 @@ async def resume(ledger: Ledger, provider: Provider) -> list[Answer]:
     A notification's own release needs none of this: it still waits at `settlement`, which does the same.
     """
     answers: list[Answer | None] = []
-    intents = await ledger.query("intents", state="open", loose=True)
-    while intents:
-        for some in batched(intents, AT_ONCE):
+    async for page in open_intents(ledger):
+        for some in batched(page, AT_ONCE):
             answers += await asyncio.gather(*(resume_one(ledger, provider, intent) for intent in some))
-        last = (intents[-1]["opened_at"], intents[-1]["key"])
-        intents = await ledger.query("intents", state="open", loose=True, after=last)
     return [answer for answer in answers if answer is not None]
 
 
@@ -73,10 +70,12 @@ async def resume_one(ledger: Ledger, provider: Provider, intent: dict[str, Any])
                 reference=payload["reference"],
             )
         case Verb.RELEASE | Verb.VOID as verb:
-            order = Order(
-                key, verb, payload["payer"], payload["amount"], payload["currency"], payload.get("reference", "")
-            )
-            return await exchange(ledger, provider, order)
+            reference = payload.get("reference", "")
+            order = Order(key, verb, payload["payer"], payload["amount"], payload["currency"], reference)
+            answer = await exchange(ledger, provider, order)
+            if isinstance(answer, Declined):  # of a debt: the money that repaid it came another way, and is ours
+                await close(ledger, order, answer)
+            return answer
         case _:
             return None
 

@@ -23,7 +23,7 @@ from typing import Any, Self
 import httpx
 
 from serving import money
-from serving.payment.exchange import Ledger, Transfer, close, exchange
+from serving.payment.exchange import Ledger, Transfer, close, exchange, open_intents
 from serving.payment.provider import Absent, Answer, Declined, Done, Order, TryLater, Unknown, Verb, payer_of
 
 VERSION = 2
@@ -176,9 +176,11 @@ async def finish(ledger: Ledger, facilitator: Facilitator, intent: Fields, now: 
 
 async def resume(ledger: Ledger, facilitator: Facilitator, now: float) -> list[Answer]:
     """Finish what nobody came back for."""
-    intents = await ledger.query("intents", state="open")
-    ours = [intent for intent in intents if intent["key"].startswith(f"{NAME}:") and "payment" in intent["payload"]]
-    return [await finish(ledger, facilitator, intent, now) for intent in ours]
+    answers = []
+    async for page in open_intents(ledger):
+        ours = [intent for intent in page if intent["key"].startswith(f"{NAME}:") and "payment" in intent["payload"]]
+        answers += [await finish(ledger, facilitator, intent, now) for intent in ours]
+    return answers
 
 
 async def _exchange(

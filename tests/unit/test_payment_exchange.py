@@ -330,3 +330,22 @@ async def test_what_nobody_ends_hides_nothing_that_came_later(ledger: Ledger, pr
     answers = await resume(ledger, provider)
 
     assert (len(answers), ledger.accounts[WALLET]) == (6, 500)
+
+
+async def test_what_a_sender_paid_another_way_is_ours_already(ledger: Ledger, provider: Provider) -> None:
+    """Money that came by x402 was never kept by this provider: to insist would never end."""
+    provider.answers = [always(Declined("insufficient"))]
+    await Release(ledger, provider)(7, LOOKUP, Hold(5, "EUR", "wallet:sender:bank"))
+
+    assert ledger.intents["7:capture"]["state"] == "refused"
+    await Release(ledger, provider)(7, LOOKUP, Hold(5, "EUR", "wallet:sender:bank"))
+
+
+async def test_a_repaid_debt_that_no_provider_keeps_is_asked_about_once(ledger: Ledger, provider: Provider) -> None:
+    """The same for a debt: its release ends, and is not asked for every half minute for ever."""
+    repaid = {"payer": "p", "amount": 5, "currency": "EUR"}
+    await ledger.execute("open_intent", key="k:repaid", verb="release", notification=None, payload=repaid, reserve=None)
+    provider.answers = [always(Declined("insufficient"))]
+    await resume(ledger, provider)
+
+    assert ledger.intents["k:repaid"]["state"] == "refused"
