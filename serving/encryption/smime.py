@@ -43,9 +43,10 @@ def open_sealed(
 ) -> bytes:
     """The payload of a sealed mail, octet for octet as `trusted_signer` signed it.
 
-    All that is not under the signature has to be just as we and OpenSSL write it, so that no change goes unseen. The
-    time taken still tells where it failed: do not answer strangers with the outcome. And a signature does not say for
-    whom: who read one sealed mail can seal it, still signed, to another; the `HP-Outer: To` inside says who it was for.
+    All that is not under the signature has to be just as we and OpenSSL write it, so that no change goes unseen: DER
+    and not BER, the content inside the SignedData. Two things to know: the time taken still tells where it failed, so
+    strangers must not be answered with the outcome; and a signature does not say for whom. Who may read a sealed mail
+    can seal it, still signed, to another; the `HP-Outer: To` inside says who it was for.
 
     Raises:
         Unsealable: it does not open; why is not said, lest an attacker ask until they know the plaintext.
@@ -53,9 +54,7 @@ def open_sealed(
     try:
         return _opened(octets, key, certificate, trusted_signer)
     except Exception:  # whatever it is, it looks the same
-        raise Unsealable(
-            "the S/MIME mail does not open: sealed for another key, signed by another, or altered"
-        ) from None
+        raise Unsealable("the S/MIME mail does not open: another's key or signature, or altered") from None
 
 
 def envelop(octets: bytes, certificate: x509.Certificate) -> bytes:

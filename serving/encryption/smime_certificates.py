@@ -57,24 +57,8 @@ def _reasons(certificate: x509.Certificate, address: str, now: datetime) -> Iter
         yield "the certificate is not valid yet"
     if canonical_address(address) not in _addresses(certificate):
         yield "the recipient's address is not in the certificate"
-    yield from _reasons_of_use(certificate)
     yield from _reasons_of_key(certificate)
-
-
-def _reasons_of_use(certificate: x509.Certificate) -> Iterator[str]:
-    """Where it says nothing of its use, it may be used for all (RFC 5280 section 4.2.1.3), but for an authority's."""
-    usage = _extension(certificate, x509.KeyUsage)
-    constraints = _extension(certificate, x509.BasicConstraints)
-    purposes = _extension(certificate, x509.ExtendedKeyUsage)
-    encrypts = usage is not None and usage.key_encipherment
-    if constraints is not None and constraints.ca and not encrypts:
-        yield "the certificate is an authority's, not a person's"
-    if usage is not None and not encrypts:
-        yield "the certificate cannot encrypt"
-    if purposes is not None and _FOR_MAIL.isdisjoint(purposes):
-        yield "the certificate is not for mail"
-    if any(each.critical and isinstance(each.value, x509.UnrecognizedExtension) for each in certificate.extensions):
-        yield "the certificate has a critical extension that is not understood"
+    yield from _reasons_of_use(certificate)
 
 
 def _reasons_of_key(certificate: x509.Certificate) -> Iterator[str]:
@@ -95,6 +79,20 @@ def _rsa_key(certificate: x509.Certificate) -> rsa.RSAPublicKey | None:
     except Exception:  # an undocumented variety; an encryption that raises would lose the mail instead of holding it
         return None
     return key if isinstance(key, rsa.RSAPublicKey) else None
+
+
+def _reasons_of_use(certificate: x509.Certificate) -> Iterator[str]:
+    """Where it says nothing of its use, it may be used for all (RFC 5280 section 4.2.1.3), as home-made ones do."""
+    usage = _extension(certificate, x509.KeyUsage)
+    constraints = _extension(certificate, x509.BasicConstraints)
+    purposes = _extension(certificate, x509.ExtendedKeyUsage)
+    if usage is not None and not usage.key_encipherment:
+        is_authority = constraints is not None and constraints.ca
+        yield "the certificate is an authority's, not a person's" if is_authority else "the certificate cannot encrypt"
+    if purposes is not None and _FOR_MAIL.isdisjoint(purposes):
+        yield "the certificate is not for mail"
+    if any(each.critical and isinstance(each.value, x509.UnrecognizedExtension) for each in certificate.extensions):
+        yield "the certificate has a critical extension that is not understood"
 
 
 def _addresses(certificate: x509.Certificate) -> set[str]:
