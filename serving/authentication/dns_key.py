@@ -54,7 +54,7 @@ def read_key(record: str) -> Key | Flaw:
         tags = {name: b"".join(value.split()) for name, value in parse_tag_value(octets).items()}
     except InvalidTagValueList:
         return Flaw(Result.PERMERROR, "the key record cannot be read")
-    return _flaw_of(tags) or _parsed(octets, tags)
+    return _flaw_of(tags) or _parsed(tags)
 
 
 def _flaw_of(tags: dict[bytes, bytes]) -> Flaw | None:
@@ -69,9 +69,10 @@ def _flaw_of(tags: dict[bytes, bytes]) -> Flaw | None:
     return None
 
 
-def _parsed(octets: bytes, tags: dict[bytes, bytes]) -> Key | Flaw:
+def _parsed(tags: dict[bytes, bytes]) -> Key | Flaw:
+    needed = b";".join(name + b"=" + tags[name] for name in (b"v", b"k", b"p") if name in tags)
     try:
-        public, bits, kind, _ = dkim.evaluate_pk(b"", octets)
+        public, bits, kind, _ = dkim.evaluate_pk(b"", needed)
     except Exception:  # a hostile key breaks the reader in more ways than it documents
         return Flaw(Result.PERMERROR, "the key cannot be read")
     if kind == b"rsa":

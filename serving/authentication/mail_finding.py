@@ -17,7 +17,7 @@ class Result(StrEnum):
     """RFC 8601 section 2.7; `policy` is a proof that is none for us, whatever it proves to others."""
 
     NONE = "none"
-    PASS = "pass"
+    PASS = "pass"  # noqa: S105
     FAIL = "fail"
     SOFTFAIL = "softfail"
     NEUTRAL = "neutral"

@@ -31,8 +31,8 @@ class Resolver(Protocol):
     async def records(self, name: str, kind: RecordKind, /) -> tuple[str, ...]:
         """What the name holds, () where there is no such name or record.
 
-        An address is in its usual form, an MX is `10 mail.example`, a name has no last dot. A TXT is its strings joined,
-        octets beyond ASCII as surrogate escapes.
+        An address is in its usual form, an MX is `10 mail.example`, a name has no last dot. A TXT is its strings
+        joined, octets beyond ASCII as surrogate escapes.
 
         Raises:
             Temporary: no answer in time, or one that says that the server failed.

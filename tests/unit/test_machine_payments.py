@@ -19,8 +19,8 @@ from serving.payment.policy import Defaults
 from serving.payment.provider import Answer, Declined, Done, TryLater, Unknown
 from serving.payment.x402_client import SPENT, Facilitator, Payment, finish, resume, settle
 from serving.settings import Settings
+from tests.unit.exchanges import Killed, Ledger, Power
 from tests.unit.test_machine_terms import COIN, NOW, OURS, PAYER, PAYMENT, TOKEN
-from tests.unit.test_payment_exchange import Killed, Ledger, Power
 
 WALLET, TIMEOUT = "wallet:sender:p", 20.0
 
