@@ -44,7 +44,8 @@ def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, A
         case p.Captured() | p.Unbilled() | p.Returned():
             return _settled(outcome, id_, recipient, facts)
         case p.Sent(receipt):
-            return Hop({"receipt": {**asdict(receipt), "text": _words(receipt.text)}})
+            words = {"text": _words(receipt.text), "message_id": _words(receipt.message_id)}
+            return Hop({"receipt": {**asdict(receipt), **words}})
         case p.Undeliverable(reply):
             return Hop({"undeliverable": _words(reply)})
         case _:
@@ -90,12 +91,13 @@ def _unpaid(outcome: p.Due | p.Unfunded | p.Lapsed | p.Asked | p.Expired) -> Hop
     match outcome:
         case p.Due(amount, currency, until):
             return Hop({"due": {"amount": amount, "currency": currency, "until": until}})
-        case p.Unfunded(amount, currency, until):
-            return Hop({"unfunded": {"amount": amount, "currency": currency, "until": until}}, until=until)
-        case p.Lapsed(amount, currency):
-            return Hop({"lapsed": {"amount": amount, "currency": currency}})
+        case p.Unfunded(amount, currency, until, deadline):
+            facts = {"amount": amount, "currency": currency, "until": until, "deadline": deadline}
+            return Hop({"unfunded": facts}, until=until)
+        case p.Lapsed(amount, currency, account):
+            return Hop({"lapsed": {"amount": amount, "currency": currency, "account": account}})
         case p.Asked(notice, until):
-            return Hop({"asked": str(notice)}, until=until)
+            return Hop({"asked": None if notice is None else str(notice), "lapsed": None}, until=until)
         case p.Expired(notice):
             return Hop({"expired": None if notice is None else str(notice)})
         case _:

@@ -2,7 +2,7 @@
 
 from serving.queue.lease import Posting
 
-REVENUE = "revenue"
+REVENUE, ADVANCES = "revenue", "advances"
 UNITS = "FREE"
 """The currency of what is counted and is no money: free notifications."""
 
@@ -20,7 +20,11 @@ def wallet_of_sender(principal: str) -> str:
 
 
 def debt_of(wallet: str) -> str:
-    """What the owner of a wallet owes: never above zero, and paid back by the next top-up."""
+    """What the owner of a wallet owes: never above zero, and paid back by the next top-up.
+
+    It is booked when the mail was delivered. Until then the hold is made of our own `advances`, to which it returns
+    where there is nothing to be paid for.
+    """
     return f"debt:{wallet}"
 
 
@@ -52,27 +56,33 @@ def clearing_of(provider: str) -> str:
 def hold(notification: int, source: str, amount: int) -> Postings:
     """Set aside; the source is a wallet, a clearing where a card is held, or a debt where nobody pays and it is
     delivered all the same."""
-    return _move(source, held_for(notification), amount)
+    return _move(_lender(source), held_for(notification), amount)
 
 
 def capture(notification: int, source: str, amount: int, held: int) -> Postings:
     """`amount` of what is held becomes revenue, at most all of it; what is left is the payer's again."""
-    back = held - amount
-    return (
-        Posting(held_for(notification), -held),
-        Posting(REVENUE, amount),
-        *([Posting(source, back)] if back else []),
-    ) if held else ()  # fmt: skip
+    if not held:
+        return ()
+    postings = [Posting(held_for(notification), -held), Posting(REVENUE, amount)]
+    if _lender(source) == ADVANCES:
+        postings += [Posting(ADVANCES, held), Posting(source, -amount)]
+    elif held > amount:
+        postings.append(Posting(source, held - amount))
+    return tuple(postings)
 
 
 def void(notification: int, source: str, held: int) -> Postings:
     """What is held is the payer's again, all of it."""
-    return _move(held_for(notification), source, held)
+    return _move(held_for(notification), _lender(source), held)
 
 
 def use_allowance(account: str) -> Postings:
     """One free notification less."""
     return _move(account, "allowances", 1)
+
+
+def _lender(source: str) -> str:
+    return ADVANCES if source.startswith("debt:") else source
 
 
 def _move(source: str, target: str, amount: int) -> Postings:

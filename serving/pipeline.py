@@ -197,11 +197,13 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Unfunded:
-    """The payer lacks `amount` minor units: parked until somebody pays or `until` (seconds since the epoch) passes."""
+    """The payer lacks `amount` minor units: parked until somebody pays or `until` (seconds since the epoch) passes;
+    there is time until `deadline`."""
 
     amount: int
     currency: str
     until: float
+    deadline: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,17 +215,20 @@ class Owed:
 
 @dataclass(frozen=True, slots=True)
 class Lapsed:
-    """Nobody paid in time, and by policy it is not delivered: its sender is told."""
+    """Nobody paid in time, and by policy it is not delivered: its sender is told, unless `account` has the money by
+    then."""
 
     amount: int
     currency: str
+    account: str
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The payer has got the request for payment, the notification `notice`; the wallet is looked into at `until`."""
+    """The payer has got the request for payment, the notification `notice`, None where none can be written; the wallet
+    is looked into at `until`."""
 
-    notice: int
+    notice: int | None
     until: float
 
 

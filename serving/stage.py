@@ -16,6 +16,7 @@ from serving.queue.lease import Lease
 
 MAX_FAILURES = 8
 VISIBILITY = 120.0
+LONGEST_PAUSE = 3600.0
 
 _log = logging.getLogger(__name__)
 
@@ -134,14 +135,28 @@ async def _fail(stage: Stage, lease: Lease, cause: str) -> None:
     """A failure nobody foresaw; its text may quote the mail, so `cause` is type and place. The eighth is the last."""
     failures = failures_at(stage, lease.facts) + 1
     if failures >= MAX_FAILURES:
-        await _until_known(lambda: lease.dead(cause))
+        await _give_up(lease, cause)
         return
     try:
         await _until_known(lambda: lease.note("failed", {"failed": [stage.value, failures]}))
     except Refused as refused:
         if refused.reason != "too_large":
             raise
+        failures = lease.attempt  # what cannot be written down is counted by claims
+        if failures >= MAX_FAILURES:
+            await _give_up(lease, cause)
+            return
     await _retry(lease, backoff(failures), cause)
+
+
+async def _give_up(lease: Lease, cause: str) -> None:
+    """The end, but for what was delivered already: its money has to follow, however long that takes."""
+    try:
+        await _until_known(lambda: lease.dead(cause))
+    except Refused as refused:
+        if refused.reason != "incomplete":
+            raise
+        await _retry(lease, LONGEST_PAUSE, cause)
 
 
 def failures_at(stage: Stage, facts: Mapping[str, Any]) -> int:

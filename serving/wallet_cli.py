@@ -4,7 +4,7 @@ import csv
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, assert_never
 
 import typer
 
@@ -12,9 +12,10 @@ from serving import money
 from serving.commands import ask, readable, show
 from serving.errors import ConfigurationError, Refused
 from serving.payment.exchange import Ledger
-from serving.payment.provider import Answer, Done, NeedsPayer, Provider
+from serving.payment.provider import Answer, Declined, Done, NeedsPayer, Provider, TryLater, Unknown
 from serving.queue.client import Client
 from serving.settings import Settings
+from serving.web.amounts import minor_units
 
 wallet = typer.Typer(help="The money of recipients and senders.", no_args_is_help=True)
 ledger = typer.Typer(help="The books.", no_args_is_help=True)
@@ -22,42 +23,44 @@ ledger = typer.Typer(help="The books.", no_args_is_help=True)
 Owner = Annotated[str, typer.Argument(help="A recipient's address, or a sender's id with --sender.")]
 IsSender = Annotated[bool, typer.Option("--sender", help="The owner is a sender.")]
 Amount = Annotated[float, typer.Argument(min=0.01, max=1_000_000.0, help="In the currency's major unit.")]
+Key = Annotated[str, typer.Option(help="Of an earlier attempt whose answer is not known.")]
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 @wallet.command("top-up")
-def top_up_wallet(owner: Owner, amount: Amount, sender: IsSender = False) -> None:
-    """Charge the owner at the payment provider, and credit the wallet."""
+def top_up_wallet(owner: Owner, amount: Amount, sender: IsSender = False, key: Key = "") -> None:
+    """Charge the owner at the payment provider, and credit the wallet, once for each key."""
     from serving.payment.topup import top_up
 
-    settings = Settings.read()
+    settings, named = Settings.read(), key or f"cli:{secrets.token_hex(8)}"
+    minor, currency = minor_units(amount, settings.currency), settings.currency
 
     async def pay(books: Ledger, provider: Provider, account: str) -> Answer:
-        key, minor, currency = f"cli:{secrets.token_hex(8)}", round(amount * 100), settings.currency
-        return await top_up(books, provider, wallet=account, amount=minor, currency=currency, key=key)
+        return await top_up(books, provider, wallet=account, amount=minor, currency=currency, key=named)
 
-    _insist(_at_provider(settings, owner, sender, pay), "credited")
+    _insist(_at_provider(settings, owner, sender, pay), named)
     print(f"credited {amount:.2f} {settings.currency}")
 
 
 @wallet.command("refund")
-def refund_wallet(owner: Owner, amount: Amount, sender: IsSender = False) -> None:
-    """Give money back to where it came from, out of one earlier charge."""
+def refund_wallet(owner: Owner, amount: Amount, sender: IsSender = False, key: Key = "") -> None:
+    """Give money back to where it came from, out of one earlier charge, once for each key."""
     from serving.payment.refund import refund
 
-    settings, minor = Settings.read(), round(amount * 100)
+    settings, named = Settings.read(), key or f"refund:{secrets.token_hex(8)}"
+    minor = minor_units(amount, settings.currency)
 
     async def give_back(books: Ledger, provider: Provider, account: str) -> Answer:
         charges = await books.query("charges", wallet=account)
         fitting = next((each for each in charges if each["payload"]["amount"] >= minor), None)
         if fitting is None:
             raise ConfigurationError("no single charge was as large; give back less, several times")
-        reference, key = str(fitting["outcome"]["reference"]), f"refund:{secrets.token_hex(8)}"
+        reference = str(fitting["outcome"]["reference"])
         return await refund(
-            books, provider, wallet=account, amount=minor, currency=settings.currency, key=key, reference=reference
+            books, provider, wallet=account, amount=minor, currency=settings.currency, key=named, reference=reference
         )
 
-    _insist(_at_provider(settings, owner, sender, give_back), "given back")
+    _insist(_at_provider(settings, owner, sender, give_back), named)
     print(f"given back {amount:.2f} {settings.currency}")
 
 
@@ -141,8 +144,18 @@ async def _account(settings: Settings, client: Client, owner: str, sender: bool)
     return money.wallet_of(lookup)
 
 
-def _insist(answer: Answer, what: str) -> None:
-    if isinstance(answer, NeedsPayer):
-        raise ConfigurationError(f"the payer has to agree first: {answer.url}")
-    if not isinstance(answer, Done):
-        raise ConfigurationError(f"the provider answered {type(answer).__name__.lower()}; nothing was {what} yet")
+def _insist(answer: Answer, key: str) -> None:
+    match answer:
+        case Done():
+            return
+        case NeedsPayer(url):
+            raise ConfigurationError(f"the payer has to agree first: {url}")
+        case Declined(reason):
+            raise ConfigurationError(f"the provider declined ({reason}); nothing moved")
+        case TryLater() | Unknown():
+            raise ConfigurationError(
+                f"the provider has not answered for certain; it is found out by itself, or now with --key {key}. "
+                "Without that key it would be another payment"
+            )
+        case _:
+            assert_never(answer)

@@ -13,16 +13,20 @@ from typing import Any, Protocol
 
 from data.parse import Unreadable, parse
 from serving.addresses import domain_of
+from serving.errors import BrokerUnavailable, Refused, Temporary
 from serving.identifiers import format_id
 from serving.mail import split
 from serving.notice.letter import Lapse, Request, write_lapse, write_request
-from serving.pipeline import Asked, Expired
+from serving.pipeline import Asked, Expired, Stage
 from serving.sealing import LookupKey, UnsealingKey
-from serving.stage import Work
+from serving.stage import MAX_FAILURES, Work, failures_at
 from serving.web.token import SHOWN_AFTERWARDS, PayTokens
 
 LOOK_AGAIN = 5.0
 """Seconds until the wallet is looked into once more: money may have come while the request was written."""
+
+LONGEST_ADDRESS = 254
+"""Octets that SMTP carries (RFC 5321, 4.5.3.1.3)."""
 
 _MESSAGE_ID = re.compile(r"<[!-~]{1,250}>")
 
@@ -62,25 +66,43 @@ class Notice:
         Raises:
             Unsealable: the address or the body is sealed for another key or was altered.
         """
-        if "lapsed" in work.facts:
-            return Expired(await self._tell(work))
-        return Asked(await self._ask(work), self._clock() + LOOK_AGAIN)
+        try:
+            return await self._handle(work)
+        except (BrokerUnavailable, Refused, Temporary):
+            raise
+        except Exception:
+            if failures_at(Stage.NOTICE, work.facts) < MAX_FAILURES - 1:
+                raise
+            # A letter that cannot be written must not decide what becomes of the message.
+            return Expired(None) if work.facts.get("lapsed") else Asked(None, self._clock() + LOOK_AGAIN)
+
+    async def _handle(self, work: Work) -> Asked | Expired:
+        lapsed = work.facts.get("lapsed")
+        if not lapsed:
+            return Asked(await self._ask(work), self._clock() + LOOK_AGAIN)
+        balances = await self._client.query("balance", account=lapsed["account"])
+        if balances and balances[0]["balance"] >= lapsed["amount"]:  # money came while it was given up
+            return Asked(None, self._clock())
+        return Expired(await self._tell(work))
 
     async def _ask(self, work: Work) -> int:
         rows = await self._client.query("principal", id=work.principal)
         letter = await asyncio.to_thread(self._request, work, rows[0]["name"] if rows else "Somebody")
-        return await self._write(work, "asked", work.recipient, work.address, letter)
+        is_open = work.facts.get("envelope", {}).get("form") == "open"  # as the message itself travels
+        return await self._write(work, "asked", work.recipient, work.address, letter, is_open=is_open)
 
     async def _tell(self, work: Work) -> int | None:
         sender, message_id = await asyncio.to_thread(self._origin, work.body)
-        if domain_of(sender) is None:
+        if domain_of(sender) is None or len(sender) > LONGEST_ADDRESS:
             return None
         lapse = Lapse(format_id(work.id), message_id)
         letter = write_lapse(lapse, self._post.mail_from, sender, self._now())
         address = self._content.sealing_key.seal(sender.encode())
-        return await self._write(work, "expired", self._lookup.address(sender), address, letter)
+        return await self._write(work, "expired", self._lookup.address(sender), address, letter, is_open=True)
 
-    async def _write(self, work: Work, kind: str, recipient: bytes, address: bytes, letter: bytes) -> int:
+    async def _write(
+        self, work: Work, kind: str, recipient: bytes, address: bytes, letter: bytes, *, is_open: bool
+    ) -> int:
         body = await asyncio.to_thread(self._content.sealing_key.seal, letter)
         written = await self._client.execute(
             "write_notice",
@@ -89,6 +111,7 @@ class Notice:
             recipient=recipient.hex(),
             address=address.hex(),
             body=body.hex(),
+            is_open=is_open,
         )
         return int(written["id"])
 

@@ -1,9 +1,11 @@
 """The pay page's other side: what a notification asks for, paid from the wallet or by way of a provider."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from serving.errors import Refused
 from serving.identifiers import format_id
 from serving.payment import provider as providers
 from serving.payment.exchange import Ledger
@@ -58,12 +60,15 @@ class PayDesk:
         if await self._balance(row) < row["facts"]["due"]["amount"]:
             return False
         if row["state"] == "parked":
-            await self._ledger.execute("retry", id=row["id"])
+            with suppress(Refused):  # somebody woke it meanwhile
+                await self._ledger.execute("retry", id=row["id"])
         return True
 
     async def top_up(self, token: str, amount: int, attempt: str) -> TopUp:
         """See `serving.web.desk.Desk`."""
         row = await self._notification(token)
+        if _state(row, self._clock()) is not DueState.WAITING:
+            return Declined("over")
         key = f"page:{row['id']}:{amount}:{attempt}"
         answer = await top_up(
             self._ledger,
@@ -140,7 +145,9 @@ def _what(key: str) -> str:
 
 
 def _state(row: Mapping[str, Any], now: float) -> DueState:
-    if row["state"] in _ENDED or "lapsed" in row["facts"] or "undeliverable" in row["facts"]:
+    facts = row["facts"]
+    is_owed = str(facts.get("hold", {}).get("account", "")).startswith("debt:")
+    if row["state"] in _ENDED or facts.get("lapsed") or "undeliverable" in facts or "triage" in facts or is_owed:
         return DueState.OVER
     if row["stage"] in _WAITING:
         return DueState.WAITING if now <= row["facts"]["due"]["until"] else DueState.OVER

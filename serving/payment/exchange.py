@@ -55,6 +55,7 @@ async def exchange(
         notification=None if notification is None else str(notification),
         payload={"payer": order.payer, "amount": order.amount, "currency": order.currency, **(payload or {})},
         reserve=reserve.parameters() if reserve else None,
+        accounts=sorted(transfer.postings) if transfer else [],
     )
     match intent["state"]:
         case "done":

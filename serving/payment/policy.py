@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 from serving import money
+from serving.payment.provider import LARGEST_AMOUNT
 from serving.pipeline import Waived
 from serving.values import Hold
 
@@ -73,8 +74,13 @@ def decide(waiver: str | None, parties: Parties, defaults: Defaults) -> Terms | 
 
 
 def _recipient_pays(parties: Parties, defaults: Defaults) -> Terms | Waived:
-    if parties.of_recipient.get("pays", True) is False:
-        return Waived("recipient_policy")
+    match parties.of_recipient.get("pays", True):
+        case False:
+            return Waived("recipient_policy")
+        case True:
+            pass
+        case _:
+            return Waived("policy_unreadable")
     policies = (parties.of_recipient, parties.of_sender)
     terms = _terms(money.wallet_of(parties.recipient), policies, defaults, free=parties.of_recipient.get("free"))
     has_card = parties.of_recipient.get("card", False) is True
@@ -104,7 +110,7 @@ def _first(policies: tuple[Mapping[str, Any], ...], name: str, default: Any) -> 
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= LARGEST_AMOUNT
 
 
 def _seconds(value: Any, default: float) -> float:

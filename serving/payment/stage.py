@@ -5,7 +5,7 @@ and when its time is over the policy says whether it expires, is delivered and o
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, assert_never
@@ -56,6 +56,10 @@ class Payment:
         terms = decide(work.facts.get("waiver"), parties, self._defaults)
         if isinstance(terms, Waived):
             return terms
+        if "due" in work.facts:  # what was asked for holds, whatever a policy says since
+            terms = _as_asked(terms, work.facts["due"])
+        if terms.card and (held := await self._begun_on_card(work, terms.hold)):
+            return held
         account = await self._allowance(work.recipient, terms.free) if terms.free else None
         self._remember(work.id, terms if account else replace(terms, free=0))
         return Free(account) if account else Held(terms.hold)
@@ -68,28 +72,34 @@ class Payment:
         """
         terms = self._asked.pop(work.id, None) or self._otherwise(work)
         now, hold = self._clock(), terms.hold
-        until = work.accepted_at + terms.wait
+        since, until = _waiting(work.facts, now, terms.wait)
         if terms.free:  # somebody was faster with the month's last free one
-            return Unfunded(hold.amount, hold.currency, now)
+            return Unfunded(hold.amount, hold.currency, now, until)
         if terms.card and (held := await self._on_card(work, hold)):
             return held
         if now >= until:
             return self._late(terms)
         if terms.asks and "asked" not in work.facts:
             return Due(hold.amount, hold.currency, until)
-        # As long as it has waited already: soon at first, and seldom for what waits long.
-        pause = min(max(now - work.accepted_at, SOONEST), SELDOM)
-        return Unfunded(hold.amount, hold.currency, min(now + pause, until))
+        # As long as it has waited already: soon at first, and seldom for what waits long. Not at once, though: the
+        # store's clock may be ahead of ours.
+        pause = min(max(now - since, SOONEST), SELDOM)
+        return Unfunded(hold.amount, hold.currency, max(min(now + pause, until), now + 1.0), until)
 
     def _late(self, terms: Terms) -> Lapsed | Owed | Digested:
         hold = terms.hold
         match terms.then:
             case "expire":
-                return Lapsed(hold.amount, hold.currency)
+                return Lapsed(hold.amount, hold.currency, hold.account)
             case "deliver":
                 return Owed(Hold(hold.amount, hold.currency, money.debt_of(hold.account)))
             case "digest":
                 return Digested(self._clock(), "nobody paid in time")
+
+    async def _begun_on_card(self, work: Work, hold: Hold) -> Held | None:
+        """A card that was held before, or may have been: that comes first, or it would stay held beside the wallet."""
+        begun = await self._ledger.query("intent", key=f"{work.id}:hold")
+        return await self._on_card(work, hold) if begun and begun[0]["state"] != "refused" else None
 
     async def _on_card(self, work: Work, hold: Hold) -> Held | None:
         """The recipient's saved card, held for this notification; None where it cannot be."""
@@ -137,3 +147,13 @@ class Payment:
     async def _policy(self, query: str, **parameters: Any) -> dict[str, Any]:
         rows = await self._ledger.query(query, **parameters)
         return dict(rows[0]["policy"] or {}) if rows else {}
+
+
+def _waiting(facts: Mapping[str, Any], now: float, wait: float) -> tuple[float, float]:
+    """Since when, and until when, it waits for money: from the first look at an empty wallet on."""
+    until = facts.get("due", {}).get("until") or facts.get("unfunded", {}).get("deadline")
+    return (now, now + wait) if until is None else (until - wait, until)
+
+
+def _as_asked(terms: Terms, due: Mapping[str, Any]) -> Terms:
+    return replace(terms, hold=replace(terms.hold, amount=due["amount"], currency=due["currency"]))

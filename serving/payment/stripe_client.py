@@ -179,7 +179,7 @@ def connect_stripe(settings: Settings) -> StripeClient:
     if not key:
         raise ConfigurationError("CLARION_STRIPE_KEY is empty; set it to the secret key of your Stripe account")
     back = f"{settings.pay_url}/back/{{key}}"
-    return StripeClient(key, Checkout(success_url=back, cancel_url=back))
+    return StripeClient(key, Checkout(success_url=back, cancel_url=f"{back}?left=1"))
 
 
 async def _first(objects: AsyncIterator[Fields], key: str) -> Fields | None:

@@ -1,15 +1,29 @@
 """Money from outside into a wallet."""
 
 import asyncio
+import logging
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from dataclasses import replace
 from typing import Any, NoReturn
 
 from serving import money
-from serving.errors import BrokerUnavailable
+from serving.errors import BrokerUnavailable, ClarionError
 from serving.payment.exchange import Ledger, Transfer, close, exchange, open_intents
-from serving.payment.provider import LARGEST_AMOUNT, Answer, Declined, Order, Provider, Verb, payer_of
+from serving.payment.provider import (
+    LARGEST_AMOUNT,
+    Absent,
+    Answer,
+    Declined,
+    Done,
+    NeedsPayer,
+    Order,
+    Provider,
+    Verb,
+    payer_of,
+)
 from serving.payment.refund import refund
+
+_log = logging.getLogger(__name__)
 
 AT_ONCE = 8
 """Intents that are asked about at once: one that hangs keeps seven others, not thousands."""
@@ -41,7 +55,7 @@ async def resume(ledger: Ledger, provider: Provider) -> list[Answer]:
     answers: list[Answer | None] = []
     async for page in open_intents(ledger):
         for some in batched(page, AT_ONCE):
-            answers += await asyncio.gather(*(resume_one(ledger, provider, intent) for intent in some))
+            answers += await asyncio.gather(*(_resumed(ledger, provider, intent) for intent in some))
     return [answer for answer in answers if answer is not None]
 
 
@@ -73,9 +87,13 @@ async def resume_one(ledger: Ledger, provider: Provider, intent: dict[str, Any])
             reference = payload.get("reference", "")
             order = Order(key, verb, payload["payer"], payload["amount"], payload["currency"], reference)
             answer = await exchange(ledger, provider, order)
-            if isinstance(answer, Declined):  # of a debt: the money that repaid it came another way, and is ours
+            if isinstance(answer, Declined):  # of a debt: what repaid it came another way, and is ours; of a card: look
+                level = logging.INFO if verb is Verb.RELEASE else logging.ERROR
+                _log.log(level, "the provider declines %s: %s", key, answer.reason)
                 await close(ledger, order, answer)
             return answer
+        case Verb.HOLD:
+            return await _let_go(ledger, provider, intent)
         case _:
             return None
 
@@ -83,6 +101,40 @@ async def resume_one(ledger: Ledger, provider: Provider, intent: dict[str, Any])
 async def keep_resuming(ledger: Ledger, provider: Provider, *, every: float = 30.0) -> NoReturn:
     """`resume` every so many seconds, until cancelled; a broker that is away is waited for."""
     while True:
-        with suppress(BrokerUnavailable):
+        try:
             await resume(ledger, provider)
+        except ClarionError as error:
+            _log.warning("open payments were not asked about: %s", error)
         await asyncio.sleep(every)
+
+
+async def _resumed(ledger: Ledger, provider: Provider, intent: dict[str, Any]) -> Answer | None:
+    """One that fails keeps none of the others; it is asked about again the next time."""
+    try:
+        return await resume_one(ledger, provider, intent)
+    except BrokerUnavailable:
+        raise
+    except Exception as error:
+        _log.error("the payment %s could not be asked about: %s", intent["key"], type(error).__name__)
+        return None
+
+
+async def _let_go(ledger: Ledger, provider: Provider, intent: dict[str, Any]) -> Answer:
+    """A hold whose notification was given up before anybody knew how it ended: a card that is held is freed."""
+    payload, key = intent["payload"], intent["key"]
+    reference = payload.get("reference", "")
+    order = Order(key, Verb.HOLD, payload["payer"], payload["amount"], payload["currency"], reference)
+    answer = await provider.find(order)
+    match answer:
+        case Absent() | Declined() | NeedsPayer():
+            gone = Declined("given_up")
+            await close(ledger, order, gone)
+            return gone
+        case Done(found):
+            void = replace(order, key=key.replace(":hold", ":void"), verb=Verb.VOID, reference=found)
+            freed = await exchange(ledger, provider, void)
+            if isinstance(freed, Done | Declined):
+                await close(ledger, order, Declined("given_up"))
+            return freed
+        case _:
+            return answer

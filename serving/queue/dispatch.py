@@ -1,5 +1,6 @@
 """Hands due notifications to consumers that granted credit, a stage at a time, in turn."""
 
+import logging
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import Protocol
@@ -10,6 +11,7 @@ from serving.queue.store.committer import Committer
 from serving.queue.store.hops import Claimed
 
 _MOST = 64
+_log = logging.getLogger(__name__)
 _NORMAL_TURN = 8
 
 
@@ -98,10 +100,19 @@ class Dispatcher:
             self._again.discard(stage)
             self.wake(stage)
 
+    def _delivered(self, worker: Worker, claimed: list[Claimed]) -> bool:
+        """A lease that cannot be sent must not take the others and the worker's credit with it."""
+        try:
+            worker.deliver(claimed)
+        except Exception:
+            _log.exception("leases of %s could not be handed over", worker.stage)
+            worker.credit += len(claimed)
+            return False
+        return True
+
     def _hand_over(self, worker: Worker, claimed: list[Claimed]) -> None:
         """A consumer that went away meanwhile gets nothing, and nobody waits for it."""
-        if self._is_open(worker):
-            worker.deliver(claimed)
+        if self._is_open(worker) and self._delivered(worker, claimed):
             return
         unheard = [(lease.row["id"], lease.row["fence"]) for lease in claimed]
         self._committer.submit(lambda transaction: hops.release_leases(transaction, unheard), lambda _: None)

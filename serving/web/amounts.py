@@ -41,6 +41,12 @@ def money(amount: int, currency: str) -> str:
     return f"{sign}{symbol}{figure}" if symbol else f"{sign}{figure} {currency}"
 
 
+def minor_units(amount: float, currency: str) -> int:
+    """An amount in the currency's major unit as whole minor units: 5 EUR are 500, 5 JPY are 5."""
+    places: int = _DECIMALS.get(currency, 2)
+    return round(amount * 10.0**places)
+
+
 def decimal(amount: int, currency: str) -> str:
     """Minor units as a plain number for programs: "-0.05"."""
     return f"{_major(amount, currency)}"

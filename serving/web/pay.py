@@ -101,8 +101,9 @@ class PayPage:
     async def come_back(self, visit: Visit) -> Response:
         """From the provider's page to ours: the order's key, which only its payer knows, stands for the token."""
         token = await visit.desk.come_back(visit.token)
-        root = visit.request.scope.get("root_path", "")
-        return RedirectResponse(f"{root}/{quote(token, safe='')}?said={Said.PENDING.value}", 303)
+        home = f"{visit.request.scope.get('root_path', '')}/{quote(token, safe='')}"
+        has_left = "left" in visit.request.query_params
+        return RedirectResponse(home if has_left else f"{home}?said={Said.PENDING.value}", 303)
 
     async def statement(self, visit: Visit) -> Response:
         """What moved in the wallet, to read."""

@@ -23,7 +23,7 @@ URGENT = p.Urgent(v.Prediction("urgent", 0.9, None, False, "v"), None)
 
 
 async def short(_: Work) -> p.Unfunded:
-    return p.Unfunded(5, "EUR", 4e9)
+    return p.Unfunded(5, "EUR", 4e9, 4e9)
 
 
 PAID: Mapping[Stage, Handler] = {

@@ -198,7 +198,9 @@ class TestMoneyThatComes:
         """Owed money comes before new mail; and the provider, who keeps it, is to give it to us once."""
         (id_,) = store.accept().notifications
         store.walk(*TO_PAYMENT, ("payment", "owed", owed(id_, 7)), ("delivery", "sent", {}))
-        store.walk(("settlement", "captured", captured(id_, 7)))
+        debt = [Posting("advances", 7), Posting(f"debt:{WALLET}", -7)]
+        hop = captured(id_, 7)
+        store.walk(("settlement", "captured", {**hop, "postings": [*hop["postings"], *debt]}))
         for amount, key in ((5, "k1"), (9, "k2")):
             payload = {"payer": "p1"}
             store.do(partial(commands.open_intent, key=key, verb="charge", notification=None, payload=payload))
@@ -224,19 +226,26 @@ class TestMoneyThatComes:
     def test_a_notice_is_written_once_for_each_kind(self, store: Store) -> None:
         """A stage that died after the commit writes its letter again: the payer gets one."""
         (about,) = store.accept().notifications
-        write = partial(commands.write_notice, about=str(about), recipient=LOOKUP.hex(), address="00", body="00")
+        write = partial(
+            commands.write_notice, about=str(about), recipient=LOOKUP.hex(), address="00", body="00", is_open=True
+        )
         ids = [store.do(partial(write, kind=kind))["id"] for kind in ("asked", "asked", "expired")]
         rows = [store.row(int(id_)) for id_ in ids]
 
         assert ids[0] == ids[1] != ids[2]
         assert [row["priority"] for row in rows] == [hops.URGENT, hops.URGENT, hops.NORMAL]
-        assert json.loads(rows[0]["facts"]) == {"waiver": "notice", "notice": "asked", "about": str(about)}
+        assert json.loads(rows[0]["facts"]) == {
+            "waiver": "notice",
+            "notice": "asked",
+            "about": str(about),
+            "open": True,
+        }
         assert rows[0]["stage"] == "encryption"
 
 
 def owed(id_: int, amount: int) -> dict[str, Any]:
     """What payment's hop collects where nobody paid in time and it is delivered all the same."""
-    postings = [Posting(f"debt:{WALLET}", -amount), Posting(f"hold:{id_}", amount)]
+    postings = [Posting("advances", -amount), Posting(f"hold:{id_}", amount)]
     return {"postings": postings, "currency": "EUR"}
 
 

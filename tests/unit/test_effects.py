@@ -37,9 +37,9 @@ EVERY: list[p.Outcome] = [
     p.Waived("policy"),
     p.Free("wallet:free:ab:2026-11"),
     p.Due(5, "EUR", 99.0),
-    p.Unfunded(5, "EUR", 99.0),
+    p.Unfunded(5, "EUR", 99.0, 199.0),
     p.Owed(v.Hold(5, "EUR", f"debt:{WALLET}")),
-    p.Lapsed(5, "EUR"),
+    p.Lapsed(5, "EUR", WALLET),
     p.Asked(8, 99.0),
     p.Expired(None),
     p.Sent(v.Receipt(250, "2.0.0 ok", "<1@x>")),
@@ -66,7 +66,7 @@ def test_every_outcome_has_a_hop_whose_facts_are_small_json() -> None:
     ("outcome", "source", "target"),
     [
         (p.Held(v.Hold(5, "EUR", WALLET)), WALLET, "hold:7"),
-        (p.Owed(v.Hold(5, "EUR", f"debt:{WALLET}")), f"debt:{WALLET}", "hold:7"),
+        (p.Owed(v.Hold(5, "EUR", f"debt:{WALLET}")), "advances", "hold:7"),
         (p.Captured(5), "hold:7", "revenue"),
         (p.Returned(5, "no"), "hold:7", WALLET),
     ],
@@ -88,6 +88,20 @@ def test_what_is_captured_less_than_was_held_leaves_the_rest_to_the_payer() -> N
     assert list(moved.postings) == [Posting("hold:7", -5), Posting("revenue", 3), Posting(WALLET, 2)]
 
 
+def test_a_debt_is_one_when_the_mail_has_arrived_and_not_before() -> None:
+    """A top-up pays debts at once: one for mail that never arrives would be money for nothing."""
+    hold = {"amount": 5, "currency": "EUR", "account": f"debt:{WALLET}"}
+    arrived, lost = hop(p.Captured(5), hold=hold), hop(p.Returned(5, "no"), hold=hold)
+
+    assert list(arrived.postings) == [
+        Posting("hold:7", -5),
+        Posting("revenue", 5),
+        Posting("advances", 5),
+        Posting(f"debt:{WALLET}", -5),
+    ]
+    assert list(lost.postings) == [Posting("hold:7", -5), Posting("advances", 5)]
+
+
 def test_a_hold_goes_back_to_whoever_paid() -> None:
     """A sender who paid must not find the money in the recipient's wallet; older holds do not say, and are theirs."""
     hold = {"amount": 5, "currency": "EUR"}
@@ -106,7 +120,7 @@ def test_a_free_notification_is_counted_and_costs_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    "outcome", [p.Waived("x"), p.Unbilled("x"), p.Returned(0, "no"), p.Captured(0), p.Unfunded(5, "EUR", 9.0)]
+    "outcome", [p.Waived("x"), p.Unbilled("x"), p.Returned(0, "no"), p.Captured(0), p.Unfunded(5, "EUR", 9.0, 99.0)]
 )
 def test_what_moves_no_money_posts_nothing(outcome: p.Outcome) -> None:
     """A transfer of nothing is refused as unbalanced, and the notification would be stuck."""
@@ -141,7 +155,7 @@ def test_what_is_put_off_says_until_when() -> None:
     """Without a time it would wait for ever."""
     assert [
         hop(outcome).until
-        for outcome in (p.Digested(9.0, "r"), p.Delayed(9.0, "r"), p.Unfunded(1, "EUR", 9.0), p.Asked(8, 9.0))
+        for outcome in (p.Digested(9.0, "r"), p.Delayed(9.0, "r"), p.Unfunded(1, "EUR", 9.0, 99.0), p.Asked(8, 9.0))
     ] == [9.0] * 4
 
 
@@ -159,6 +173,7 @@ def test_a_servers_long_words_are_cut_to_printable_ones() -> None:
         hop(p.Undeliverable(reply)).facts["undeliverable"],
         hop(p.Returned(0, reply)).facts["returned"]["reply"],
         hop(p.Sent(v.Receipt(250, reply, "<1@x>"))).facts["receipt"]["text"],
+        hop(p.Sent(v.Receipt(250, "ok", reply))).facts["receipt"]["message_id"],
         hop(p.Unscored(reply)).facts["model_error"],
     ]
 

@@ -248,9 +248,9 @@ async def test_without_x402_a_sender_reads_the_terms_and_how_to_pay_in(books: Bo
 
 async def test_a_sum_beyond_the_ledger_is_not_offered_to_machines(books: Books, facilitator: Chainless) -> None:
     """A machine would pay what we cannot book."""
-    gate = MachinePayments(books, Defaults(2**31, "USD", 60.0), Machine(COIN, facilitator))
+    gate = MachinePayments(books, Defaults(2**30, "USD", 60.0), Machine(COIN, facilitator))
     with pytest.raises(Problem) as raised:
-        await gate.admit(request(), "p", 1, None)
+        await gate.admit(request(), "p", 2, None)
 
     assert "PAYMENT-REQUIRED" not in raised.value.answer.headers
 

@@ -1,7 +1,7 @@
 """Our own mails about a notification: they ask or tell what is needed, and hold nothing of the message."""
 
 import email
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from nacl.public import PrivateKey
 
+from serving.errors import Unsealable
 from serving.notice.letter import Request, write_request
 from serving.notice.stage import LOOK_AGAIN, Notice, Post
 from serving.pipeline import Asked, Expired
@@ -21,6 +22,7 @@ from tests.unit import works
 
 NOW = 1_795_600_000.0
 UNTIL = NOW + 3_600.0
+LAPSED = {"amount": 5, "currency": "EUR", "account": "wallet:ab"}
 CONTENT = UnsealingKey(bytes(PrivateKey.generate()))
 LOOKUP = LookupKey(b"l" * 32)
 TOKENS = PayTokens(LOOKUP.derive("pay"))
@@ -35,9 +37,12 @@ class Store:
     """Who sends, and the notices that were written, by what they are about and kind."""
 
     name: str | None = "Hospital <b>"
+    balance: int = 4
     written: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
 
     async def query(self, name: str, /, **_: Any) -> list[dict[str, Any]]:
+        if name == "balance":
+            return [{"balance": self.balance}]
         assert name == "principal"
         return [] if self.name is None else [{"name": self.name}]
 
@@ -97,7 +102,7 @@ async def test_the_request_shows_its_link_as_a_qr_code(store: Store) -> None:
     assert f"cid:{str(picture['Content-ID'])[1:-1]}" in text_of(store.letter)
 
 
-@pytest.mark.parametrize("facts", [{}, {"lapsed": {"amount": 5, "currency": "EUR"}}])
+@pytest.mark.parametrize("facts", [{}, {"lapsed": LAPSED}])
 async def test_nothing_of_the_message_is_in_a_notice(store: Store, facts: dict[str, Any]) -> None:
     """The subject of a lab value is a lab value."""
     await notice(store).handle(work(**facts))
@@ -118,7 +123,7 @@ async def test_the_senders_name_is_no_markup(store: Store) -> None:
 
 async def test_the_sender_is_told_what_nobody_paid_for(store: Store) -> None:
     """By its own Message-ID, as a reply that no other machine answers."""
-    outcome = await notice(store).handle(work(lapsed={"amount": 5, "currency": "EUR"}))
+    outcome = await notice(store).handle(work(lapsed=LAPSED))
     (written,) = store.written.values()
 
     assert outcome == Expired(99)
@@ -128,10 +133,18 @@ async def test_the_sender_is_told_what_nobody_paid_for(store: Store) -> None:
     assert store.letter["Auto-Submitted"] == "auto-replied"
 
 
-@pytest.mark.parametrize("mail", [b"", b"Subject: no sender\r\n\r\nx\r\n", b"From: nobody\r\n\r\nx\r\n"])
+@pytest.mark.parametrize(
+    "mail",
+    [
+        b"",
+        b"Subject: no sender\r\n\r\nx\r\n",
+        b"From: nobody\r\n\r\nx\r\n",
+        b"From: " + b"x" * 4000 + b"@bank.example\r\n\r\nx\r\n",
+    ],
+)
 async def test_a_message_that_names_no_sender_expires_all_the_same(store: Store, mail: bytes) -> None:
     """Nobody can be told; it must not be tried for ever."""
-    assert await notice(store).handle(work(mail, lapsed={})) == Expired(None)
+    assert await notice(store).handle(work(mail, lapsed=LAPSED)) == Expired(None)
     assert store.written == {}
 
 
@@ -160,3 +173,34 @@ def test_a_token_that_is_not_ours_or_too_old_opens_nothing(token: str, now: floa
         TOKENS.read(token, now)
 
     assert bad.value.reason == reason
+
+
+async def test_money_that_came_while_it_was_given_up_lets_it_go_on(store: Store) -> None:
+    """The payer did what was asked: to expire what is paid for would be the worst of answers."""
+    store.balance = 5
+
+    assert await notice(store).handle(work(lapsed=LAPSED)) == Asked(None, NOW)
+    assert store.written == {}
+
+
+@pytest.mark.parametrize(("form", "is_open"), [("open", True), ("sealed", False)])
+async def test_a_request_travels_as_the_message_does(store: Store, form: str, is_open: bool) -> None:
+    """Where the sender's policy lets the message go open, to a stranger without a key, the request must reach them."""
+    await notice(store).handle(work(envelope={"form": form}))
+    (written,) = store.written.values()
+
+    assert written["is_open"] is is_open
+
+
+@pytest.mark.parametrize(
+    ("facts", "outcome"), [({}, Asked(None, NOW + LOOK_AGAIN)), ({"lapsed": LAPSED}, Expired(None))]
+)
+async def test_a_letter_that_cannot_be_written_does_not_decide_what_becomes_of_the_message(
+    store: Store, facts: dict[str, Any], outcome: Asked | Expired
+) -> None:
+    """It fails seven times, as anything may; the eighth would have been the message's end."""
+    failing = replace(work(**facts, failed=["notice", 6]), address=b"no sealed address", body=b"no sealed body")
+    with pytest.raises(Unsealable):
+        await notice(store).handle(failing)
+
+    assert await notice(store).handle(replace(failing, facts={**failing.facts, "failed": ["notice", 7]})) == outcome

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from serving.errors import Refused
 from serving.payment import provider as providers
 from serving.payment.desk import Offer, PayDesk
 from serving.payment.provider import Absent, Answer, Order
@@ -83,7 +84,7 @@ def desk(ledger: Ledger, answer: Answer | None = None, now: float = NOW) -> PayD
         (row("leased", "notice"), DueState.WAITING),
         (row("queued", "delivery", hold={}), DueState.PAID),
         (row("delivered", None, hold={}), DueState.PAID),
-        (row("leased", "notice", lapsed={}), DueState.OVER),
+        (row("leased", "notice", lapsed={"amount": 5}), DueState.OVER),
         (row("dead", None), DueState.OVER),
         (row("queued", "settlement", hold={}, undeliverable="550"), DueState.OVER),
     ],
@@ -174,3 +175,37 @@ async def test_a_key_that_nobody_was_given_brings_nobody_back(key: str) -> None:
 
     with pytest.raises(BadToken):
         await desk(Ledger(row(), intents={"cli:7": intent})).come_back(key)
+
+
+@pytest.mark.parametrize(
+    "found", [row("dead", None), row("delivered", None, hold={}), row("leased", "notice", lapsed={"amount": 5})]
+)
+async def test_nobody_is_charged_on_a_page_that_is_over(found: dict[str, Any]) -> None:
+    """A page that lay open in a browser for a week still has its buttons."""
+    provider = Provider(providers.Done("1"))
+    page = PayDesk(Ledger(found), provider, TOKENS, Offer((500,), "EUR"), lambda: NOW)
+
+    assert await page.top_up(TOKEN, 500, "x") == Declined("over")
+    assert provider.orders == []
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        row("leased", "delivery", hold={"account": "debt:wallet:ab"}),
+        row("deferred", "digest", triage={"outcome": "digested"}),
+    ],
+)
+async def test_what_went_on_unpaid_is_not_called_paid(found: dict[str, Any]) -> None:
+    """Owed, or put into the digest: the time to pay for it is over, and nobody is thanked."""
+    assert (await desk(Ledger(found)).due(TOKEN)).state is DueState.OVER
+
+
+async def test_a_second_click_that_comes_too_late_is_no_error() -> None:
+    """The first one woke it, and a worker has it already."""
+
+    class Taken(Ledger):
+        async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:
+            raise Refused("not_found", f"{name}: no such notification waits, {len(parameters)}")
+
+    assert await desk(Taken(row(), balance=5)).pay_from_wallet(TOKEN) is True

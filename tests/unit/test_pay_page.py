@@ -193,7 +193,9 @@ def test_two_pages_have_two_attempts_that_nobody_guesses(desk: FakeDesk) -> None
 def test_the_providers_page_leads_back_to_this_one(http: TestClient) -> None:
     """It knows the order's key and no token; and while its money is on the way nobody is asked to pay again."""
     back = http.get(f"/pay/back/{KEY}", follow_redirects=False)
+    left = http.get(f"/pay/back/{KEY}?left=1", follow_redirects=False)
     lost = http.get("/pay/back/page:7:500:guessed", follow_redirects=False)
 
     assert (back.status_code, back.headers["location"]) == (303, f"{HOME}?said=pending")
+    assert left.headers["location"] == HOME
     assert lost.status_code == 404

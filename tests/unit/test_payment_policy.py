@@ -51,6 +51,9 @@ def test_a_sender_who_pays_is_charged_from_its_own_wallet_and_asked_by_nobody() 
         (None, {}, {"pays": "sender", "life_safety": True}, "life_safety"),
         (None, {"price": 3}, {"pays": "nobody"}, "sender_policy"),
         (None, {}, {"pays": "somebody"}, "policy_unreadable"),
+        (None, {"pays": "no"}, {}, "policy_unreadable"),
+        (None, {"pays": 0}, {}, "policy_unreadable"),
+        (None, {"pays": None}, {}, "policy_unreadable"),
         (None, {"price": 0}, {}, "free"),
     ],
 )
@@ -61,7 +64,7 @@ def test_nobody_pays_where_something_waives_it(
     assert terms(recipient, sender, waiver) == Waived(reason)
 
 
-@pytest.mark.parametrize("price", [-1, 2.5, "7", True, None])
+@pytest.mark.parametrize("price", [-1, 2.5, "7", True, None, 2**31])
 def test_a_price_that_cannot_be_read_charges_nobody(price: object) -> None:
     """A typing mistake in a policy must not take money, nor keep an urgent mail."""
     assert terms({"price": price}) == Waived("policy_unreadable")

@@ -91,15 +91,23 @@ def open_intent(
     notification: str | None,
     payload: Mapping[str, Any],
     reserve: Mapping[str, Any] | None = None,
+    accounts: Sequence[str] = (),
 ) -> Answer:
     """Write down a provider call before it is made; for a key that was opened before, how that one stands.
 
     `reserve` is a transfer that belongs to the beginning: what the call will pay out must not be spent meanwhile.
+    `accounts` will be posted to at the end: Refused `malformed` now where one is in another currency than the payload.
     """
     row = transaction.one("intent", key=key)
     if row is not None:
         outcome = None if row["outcome"] is None else json.loads(row["outcome"])
         return {"state": row["state"], "outcome": outcome, "reference": json.loads(row["payload"]).get("reference")}
+    if accounts or reserve:
+        transaction.lock("lock_ledger")
+    for account in accounts:
+        known = transaction.one("account", account=account)
+        if known is not None and known["currency"] != payload.get("currency"):
+            raise Refused("malformed", "an account is in another currency; see CLARION_CURRENCY")
     of = None if notification is None else identifier(notification)
     transaction.run("insert_intent", key=key, verb=verb, notification=of, payload=json.dumps(payload))
     if reserve is not None:
@@ -132,11 +140,13 @@ def close_intent(
     if row["state"] != "open":
         return {"state": row["state"], "posted": False}
     transaction.run("close_intent", key=key, state=state, outcome=json.dumps(outcome))
+    credited = wallets.credited(transfer) if transfer is not None else []
+    for wallet in credited:  # rows before the ledger, as every hop locks them
+        wallets.wake(transaction, wallet)
     posted = transfer is not None and _post(transaction, transfer, row["notification"])
     if posted and transfer is not None:
-        for wallet in wallets.credited(transfer):
+        for wallet in credited:
             wallets.repay(transaction, row, wallet, transfer["currency"])
-            wallets.wake(transaction, wallet)
     return {"state": state, "posted": posted}
 
 
@@ -148,10 +158,12 @@ def grant_allowance(transaction: Transaction, account: str, count: int) -> Answe
     return {"granted": ledger.transfer(transaction, account, postings, "FREE")}
 
 
-def write_notice(transaction: Transaction, about: str, kind: str, recipient: str, address: str, body: str) -> Answer:
+def write_notice(
+    transaction: Transaction, about: str, kind: str, recipient: str, address: str, body: str, is_open: bool
+) -> Answer:
     """Send a mail of our own about a notification; the same again for one that was sent."""
     octets = (bytes.fromhex(text) for text in (recipient, address, body))
-    ids = intake.notice(transaction, identifier(about), kind, *octets)
+    ids = intake.notice(transaction, identifier(about), kind, *octets, is_open=is_open)
     return {"id": str(ids.notifications[0])}
 
 

@@ -113,7 +113,9 @@ def dead(transaction: Transaction, name: LeaseName, cause: str) -> None:
 
 
 def bury(transaction: Transaction, row: Row, kind: str, cause: str) -> None:
-    """The end as a dead letter, by an event of that kind."""
+    """The end as a dead letter, by an event of that kind; Refused `incomplete` for what was delivered."""
+    if "receipt" in json.loads(row["facts"]):
+        raise Refused("incomplete", "the receiver has it; it is settled, not given up")
     _give_back(transaction, row)
     _move(transaction, row, Edge("end", "dead"), row["facts"], None)
     transaction.event(row["id"], row["stage"], kind, "dead", {"cause": cause})
@@ -166,6 +168,7 @@ def _post(transaction: Transaction, id_: int, stage: str, outcome: str, place: P
         return
     if not all(posting.account.startswith(place.accounts) for posting in pending.postings):
         raise Refused("denied", f"{stage} may not post to this account")
+    wallets.wake_credited(transaction, {posting.account: posting.amount for posting in pending.postings})
     ledger.transfer(transaction, f"{id_}:{outcome}", pending.postings, pending.currency, id_)
 
 
@@ -183,13 +186,15 @@ def _require(transaction: Transaction, id_: int, place: Place, facts: Mapping[st
 
 
 def _give_back(transaction: Transaction, row: Row) -> None:
-    wallets.free_card(transaction, row["id"])
+    wallets.let_go_of_card(transaction, row["id"])
     account = f"hold:{row['id']}"
     held = transaction.one("account", account=account)
     if held is None or not held["balance"]:
         return
     payer = json.loads(row["facts"]).get("hold", {}).get("account") or f"wallet:{bytes(row['recipient']).hex()}"
+    payer = "advances" if payer.startswith("debt:") else payer
     back = [Posting(account, -held["balance"]), Posting(payer, held["balance"])]
+    wallets.wake_credited(transaction, {posting.account: posting.amount for posting in back})
     ledger.transfer(transaction, f"{row['id']}:returned", back, held["currency"], row["id"])
 
 

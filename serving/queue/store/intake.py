@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from serving.errors import Refused
+from serving.queue.limits import check_recipient
 from serving.queue.store.hops import NORMAL, URGENT
 from serving.queue.store.transaction import Transaction, merged
 
@@ -52,6 +53,7 @@ def bundle(transaction: Transaction, recipient: bytes, address: bytes, body: byt
     """
     if not parents:
         raise Refused("not_bundleable", "a digest needs a parent")
+    check_recipient(recipient, address)
     topology = transaction.topology
     facts = {"waiver": "digest", "parents": len(parents)}
     ids = insert(
@@ -71,10 +73,16 @@ def bundle(transaction: Transaction, recipient: bytes, address: bytes, body: byt
     return ids
 
 
-def notice(transaction: Transaction, about: int, kind: str, recipient: bytes, address: bytes, body: bytes) -> Ids:
-    """A mail of our own about a notification, once for each kind: `asked` goes to who pays, `expired` to who sent."""
+def notice(
+    transaction: Transaction, about: int, kind: str, recipient: bytes, address: bytes, body: bytes, *, is_open: bool
+) -> Ids:
+    """A mail of our own about a notification, once for each kind: `asked` goes to who pays, `expired` to who sent.
+
+    Where it `is_open`, it may travel open to whom nothing can be sealed.
+    """
+    check_recipient(recipient, address)
     key = f"{about}:{kind}"
-    facts = {"waiver": "notice", "notice": kind, "about": str(about)}
+    facts = {"waiver": "notice", "notice": kind, "about": str(about), "open": is_open}
     priority = URGENT if kind == "asked" else NORMAL
     new = NewMessage("", body, [(recipient, address)], key, b"", facts, priority)
     known = _known(transaction, new)

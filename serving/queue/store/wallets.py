@@ -9,13 +9,13 @@ from serving.queue.store.database import Row
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction
 
-_WALLET, _SENDER = "wallet:", "wallet:sender:"
+_WALLET, _SENDER, _FREE = "wallet:", "wallet:sender:", "wallet:free:"
 
 
 def credited(transfer: Mapping[str, Any]) -> list[str]:
     """The wallets that a transfer puts money into."""
-    postings = transfer["postings"]
-    return [each["account"] for each in postings if each["account"].startswith(_WALLET) and each["amount"] > 0]
+    amounts = {each["account"]: each["amount"] for each in transfer["postings"]}
+    return [account for account, amount in amounts.items() if _is_credit(account, amount)]
 
 
 def repay(transaction: Transaction, intent: Row, wallet: str, currency: str) -> None:
@@ -31,16 +31,24 @@ def repay(transaction: Transaction, intent: Row, wallet: str, currency: str) -> 
     transaction.run("insert_intent", key=key, verb="release", notification=None, payload=json.dumps(payload))
 
 
-def free_card(transaction: Transaction, notification: int) -> None:
-    """Where a card is held for a notification that is given up: the intent to free it, in the same commit."""
+def let_go_of_card(transaction: Transaction, notification: int) -> None:
+    """Where a provider was asked to hold or free a card for a notification that is given up: from now on these calls
+    are nobody's, so that they are asked about without it, and a card that is held has an intent to free it."""
+    for row in transaction.all("orphan_intents", notification=notification):
+        transaction.event(notification, None, "orphaned", None, {"call": row["key"]})
     held = transaction.one("intent", key=f"{notification}:hold")
-    if held is None or held["state"] != "done":
-        return
     key = f"{notification}:void"
-    if transaction.one("intent", key=key) is not None:
+    if held is None or held["state"] != "done" or transaction.one("intent", key=key) is not None:
         return
     payload = {**json.loads(held["payload"]), "reference": json.loads(held["outcome"]).get("reference", "")}
     transaction.run("insert_intent", key=key, verb="void", notification=None, payload=json.dumps(payload))
+
+
+def wake_credited(transaction: Transaction, amounts: Mapping[str, int]) -> None:
+    """Whoever waits for money of a wallet that got some."""
+    for account, amount in amounts.items():
+        if _is_credit(account, amount):
+            wake(transaction, account)
 
 
 def wake(transaction: Transaction, wallet: str) -> None:
@@ -49,8 +57,9 @@ def wake(transaction: Transaction, wallet: str) -> None:
         if _WALLET not in place.accounts:
             continue
         if wallet.startswith(_SENDER):
-            rows = transaction.all("wake_sender", principal=wallet.removeprefix(_SENDER), stage=stage)
-            _woken(transaction, rows, stage, "paid")
+            principal = wallet.removeprefix(_SENDER)
+            transaction.run("wake_leased_of_sender", principal=principal, stage=stage)
+            _woken(transaction, transaction.all("wake_sender", principal=principal, stage=stage), stage, "paid")
         else:
             wake_recipient(transaction, _lookup(wallet), stage, "paid")
 
@@ -59,6 +68,12 @@ def wake_recipient(transaction: Transaction, lookup: bytes, stage: str, cause: s
     """Wake what is parked there; whoever works on one now and is about to park it is told too."""
     transaction.run("wake_leased", lookup=lookup, stage=stage)
     return _woken(transaction, transaction.all("wake_recipient", lookup=lookup, stage=stage), stage, cause)
+
+
+def _is_credit(account: str, amount: Any) -> bool:
+    """Whether somebody's wallet gets money; what is no amount is refused where it is posted."""
+    is_wallet = account.startswith(_WALLET) and not account.startswith(_FREE)
+    return is_wallet and isinstance(amount, int) and amount > 0
 
 
 def _lookup(wallet: str) -> bytes:

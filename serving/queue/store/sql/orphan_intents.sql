@@ -1,0 +1,1 @@
+UPDATE intent SET notification = NULL WHERE notification = :notification AND state = 'open' RETURNING key

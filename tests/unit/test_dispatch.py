@@ -1,0 +1,61 @@
+"""Handing out leases: one that cannot be sent must not take the others, the credit or the stage with it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from serving.queue.dispatch import Dispatcher
+from serving.queue.store.hops import Claimed
+
+
+@dataclass(eq=False)
+class Worker:
+    """A consumer that cannot encode what it gets, as long as it is `broken`."""
+
+    credit: int = 4
+    stage: str = "encryption"
+    owner: str = "1:1:here"
+    visibility: float = 60.0
+    is_congested: bool = False
+    broken: bool = True
+    got: list[Claimed] = field(default_factory=list)
+
+    def deliver(self, claimed: list[Claimed]) -> None:
+        if self.broken:
+            raise ValueError("a message would take 4248 octets")
+        self.got += claimed
+
+
+@dataclass
+class Committer:
+    """Keeps what is to be done and to be told."""
+
+    waiting: list[tuple[Callable[..., Any], Callable[[Any], None]]] = field(default_factory=list)
+
+    def submit(self, verb: Callable[..., Any], done: Callable[[Any], None]) -> None:
+        self.waiting.append((verb, done))
+
+
+def test_leases_that_cannot_be_sent_go_back_with_the_credit() -> None:
+    """One address of 4,000 octets once stopped a stage for everybody."""
+    committer, worker = Committer(), Worker()
+    dispatcher = Dispatcher(committer, lambda _: True)  # type: ignore[arg-type]
+    dispatcher.add(worker)
+    dispatcher.wake("encryption")
+    _, claimed = committer.waiting.pop()
+    claimed([Claimed({"id": 7, "fence": 1}, "bank", b"")])
+
+    assert worker.credit == 4
+    assert len(committer.waiting) == 1  # they are released
+
+
+def test_what_can_be_sent_is_handed_over_and_uses_credit() -> None:
+    """The same way, in health."""
+    committer, worker = Committer(), Worker(broken=False)
+    dispatcher = Dispatcher(committer, lambda _: True)  # type: ignore[arg-type]
+    dispatcher.add(worker)
+    dispatcher.wake("encryption")
+    _, claimed = committer.waiting.pop()
+    claimed([Claimed({"id": 7, "fence": 1}, "bank", b"")])
+
+    assert (worker.credit, len(worker.got), committer.waiting) == (3, 1, [])
