@@ -14,9 +14,10 @@ from tests.integration.peers import Store
 from tests.integration.test_group import TestGroup, grouped
 from tests.integration.test_hops import TestHistory, TestHop
 from tests.integration.test_operators import TestKill, TestReplay, test_retry_ends_a_wait
+from tests.integration.test_payment_ends import TestEnds
 from tests.integration.test_retention import TestRetention
 from tests.integration.test_store import TestAccept, TestClaim, TestLease
-from tests.integration.test_waiting import TestDigest, TestWakeThatCrossesParking, TestWaking
+from tests.integration.test_waiting import TestDigest, TestMoneyThatComes, TestWakeThatCrossesParking, TestWaking
 from tests.interop.postgres import Server
 from tests.unit.test_ledger import (
     test_a_key_posts_once,
@@ -26,10 +27,11 @@ from tests.unit.test_ledger import (
 )
 
 __all__ = [
-    "TestAccept", "TestClaim", "TestDigest", "TestGroup", "TestHistory", "TestHop", "TestKill", "TestLease",
-    "TestReplay",    "TestRetention", "TestWakeThatCrossesParking", "TestWaking", "grouped", "test_a_key_posts_once",
-    "test_a_transfer_in_another_currency_is_refused", "test_an_amount_over_the_limit_is_refused",
-    "test_retry_ends_a_wait", "test_the_head_tells_whether_the_end_was_cut_off",
+    "TestAccept", "TestClaim", "TestDigest", "TestEnds", "TestGroup", "TestHistory", "TestHop", "TestKill",
+    "TestLease", "TestMoneyThatComes", "TestReplay", "TestRetention", "TestWakeThatCrossesParking", "TestWaking",
+    "grouped", "test_a_key_posts_once", "test_a_transfer_in_another_currency_is_refused",
+    "test_an_amount_over_the_limit_is_refused", "test_retry_ends_a_wait",
+    "test_the_head_tells_whether_the_end_was_cut_off",
 ]  # fmt: skip
 
 Catalogue = dict[str, dict[str, tuple[str, bool]]]
