@@ -36,9 +36,11 @@ def broker(settings: Settings) -> Program:
         name="broker",
         command=(
             *_python("serving.queue.broker"), "--socket", str(settings.socket.absolute()),
-            "--store", settings.store, "--topology", str(settings.topology.absolute()),
-            "--retention", str(settings.retention_days),
+            *([] if settings.database else ["--store", settings.store]),
+            "--topology", str(settings.topology.absolute()), "--retention", str(settings.retention_days),
         ),
+        # A URL may hold a password, and everybody on the machine can read a program's arguments.
+        environment={"CLARION_DATABASE": settings.database} if settings.database else {},
         probe=listens_at(settings.socket.absolute()),
     )  # fmt: skip
 

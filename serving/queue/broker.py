@@ -1,6 +1,6 @@
 """The broker: one process that owns the store and serves it over Wayland on a Unix socket.
 
-python -m serving.queue.broker --socket S --store F --topology T [--policy P]
+python -m serving.queue.broker --socket S --topology T [--store F] [--policy P]
 """
 
 import argparse
@@ -258,7 +258,11 @@ def main() -> int:
     """The command; 2 when it cannot start as it is set up."""
     parser = argparse.ArgumentParser(prog="python -m serving.queue.broker", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen on")
-    parser.add_argument("--store", required=True, help="SQLite file, made when there is none, or a postgresql:// URL")
+    parser.add_argument(
+        "--store",
+        default=os.environ.get("CLARION_DATABASE"),
+        help="SQLite file, made when there is none, or a postgresql:// URL; left out: what CLARION_DATABASE says",
+    )
     parser.add_argument("--topology", type=Path, required=True, help="JSON of stages and edges")
     parser.add_argument("--policy", type=Path, help="JSON of rights by uid; without it the own uid may do everything")
     parser.add_argument("--retention", type=float, default=30.0, help="days that bodies and keys are kept afterwards")
@@ -266,8 +270,11 @@ def main() -> int:
     if not hasattr(os, "pidfd_open"):
         print("the queue needs Linux (memfd, pidfd, SO_PEERCRED)", file=sys.stderr)
         return 2
+    arguments = parser.parse_args()
+    if not arguments.store:
+        parser.error("name a store: --store, or CLARION_DATABASE")
     try:
-        asyncio.run(run(parser.parse_args()))
+        asyncio.run(run(arguments))
     except ClarionError as error:
         print(error, file=sys.stderr)
         return 2

@@ -56,3 +56,11 @@ def test_our_programs_get_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> 
 
     assert Settings.read() == settings
     assert "sk_test" not in str(settings)
+
+
+def test_a_database_password_is_in_no_programs_arguments() -> None:
+    """`ps` shows them to everybody on the machine."""
+    program = programs.broker(Settings(database="postgresql://clarion:secret@db.example/clarion"))
+
+    assert not [word for word in program.command if "secret" in word]
+    assert "secret" in program.environment["CLARION_DATABASE"]
