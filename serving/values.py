@@ -43,12 +43,14 @@ Envelope = Sealed | OpenByPolicy
 @dataclass(frozen=True, slots=True)
 class Hold:
     """Money set aside for one notification, in minor units, from `account`: a wallet, a debt, or a provider's clearing,
-    where a card is held and `reference` is the provider's name for that. Made by `payment` alone."""
+    where a card is held and `reference` is the provider's name for that. After `until` (seconds since the epoch; 0 for
+    never) it is not delivered any more, and what is held goes back. Made by `payment` alone."""
 
     amount: int
     currency: str
     account: str
     reference: str = ""
+    until: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,7 +144,12 @@ def _payment(parts: Parts) -> Wired:
 
     settings = parts.settings
     defaults = Defaults(
-        settings.price, settings.currency, settings.payment_wait, settings.unpaid, settings.free_notifications
+        settings.price,
+        settings.currency,
+        settings.payment_wait,
+        settings.unpaid,
+        settings.free_notifications,
+        settings.hold_expiry,
     )
     provider = connect(settings)
     parts.resources.push_async_callback(provider.close)

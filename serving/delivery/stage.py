@@ -48,12 +48,15 @@ class Delivery:
         await self._connections.close()
 
     async def handle(self, work: Work) -> Sent | Undeliverable:
-        """Sent with the receiver's own 250, or Undeliverable with its own refusal.
+        """Sent with the receiver's own 250, or Undeliverable with its own refusal, or once its hold has expired.
 
         Raises:
             Temporary: the receiver cannot now, is not there, or its reply was lost.
             Unsealable: the body is no envelope for this key.
         """
+        until = work.facts.get("hold", {}).get("until")
+        if until and self._clock() > until:
+            return Undeliverable("the hold for it expired before the receiver had it")
         parcel = open_parcel(self._key.unseal(work.body))
 
         async def note_sending() -> None:

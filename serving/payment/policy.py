@@ -35,13 +35,15 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Defaults:
-    """What holds where no policy says otherwise: `price` in minor units of `currency`, `wait` in seconds."""
+    """What holds where no policy says otherwise: `price` in minor units of `currency`, `wait` in seconds. A hold is
+    good for `hold_for` seconds, 0 for ever."""
 
     price: int
     currency: str
     wait: float
     then: Then = "expire"
     free: int = 0
+    hold_for: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

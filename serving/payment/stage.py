@@ -62,7 +62,7 @@ class Payment:
             return held
         account = await self._allowance(work.recipient, terms.free) if terms.free else None
         self._remember(work.id, terms if account else replace(terms, free=0))
-        return Free(account) if account else Held(terms.hold)
+        return Free(account) if account else Held(self._dated(terms.hold))
 
     async def unfunded(self, work: Work) -> Shortfall:
         """What becomes of it where the wallet did not cover `handle`'s hold.
@@ -92,7 +92,7 @@ class Payment:
             case "expire":
                 return Lapsed(hold.amount, hold.currency, hold.account)
             case "deliver":
-                return Owed(Hold(hold.amount, hold.currency, money.debt_of(hold.account)))
+                return Owed(self._dated(replace(hold, account=money.debt_of(hold.account))))
             case "digest":
                 return Digested(self._clock(), "nobody paid in time")
 
@@ -110,7 +110,7 @@ class Payment:
         match answer:
             case Done(reference):
                 clearing = money.clearing_of(self._provider.name)
-                return Held(Hold(hold.amount, hold.currency, clearing, reference))
+                return Held(self._dated(replace(hold, account=clearing, reference=reference)))
             case Declined():
                 await close(self._ledger, order, answer)
                 return None
@@ -122,6 +122,9 @@ class Payment:
                 raise Temporary(f"the provider's answer is unknown: {reason}", is_outage=True)
             case _:
                 assert_never(answer)
+
+    def _dated(self, hold: Hold) -> Hold:
+        return replace(hold, until=self._clock() + self._defaults.hold_for) if self._defaults.hold_for else hold
 
     async def _allowance(self, recipient: bytes, free: int) -> str | None:
         """The account of this month's free notifications where any is left; it is filled when the month begins."""

@@ -4,11 +4,17 @@ import json
 from random import Random
 
 import pytest
+from nacl.public import PrivateKey
 
+from serving.delivery.connections import Destination
 from serving.delivery.parcel import open_parcel
 from serving.delivery.replies import LONGEST, clean, is_permanent
 from serving.delivery.schedule import PATIENT
+from serving.delivery.stage import Delivery
 from serving.errors import Unsealable
+from serving.pipeline import Undeliverable
+from serving.sealing import UnsealingKey
+from tests.unit import works
 
 
 def envelope(mail: bytes = b"Subject: x\r\n\r\nx\r\n", **fields: str) -> bytes:
@@ -89,3 +95,19 @@ def test_extensions_are_needed_only_by_what_needs_them(
     parcel = open_parcel(envelope(mail, **fields))
 
     assert (parcel.is_eight_bit, parcel.is_international) == (eight_bit, international)
+
+
+@pytest.mark.parametrize(("until", "is_over"), [(999.0, True), (1_001.0, False), (0.0, False)])
+async def test_what_its_hold_did_not_outlive_is_not_delivered(until: float, is_over: bool) -> None:
+    """Goods shipped on a hold that has expired are goods that nobody pays for."""
+    key = UnsealingKey(bytes(PrivateKey.generate()))
+    nobody = Destination("127.0.0.1", 9, "clarion.example")
+    delivery = Delivery(key, nobody, expiry=60.0, random=Random(1), clock=lambda: 1_000.0)  # noqa: S311
+    held = {"amount": 5, "currency": "EUR", "account": "wallet:ab", "until": until}
+    expired = works.work(facts={"hold": held}, body=b"what is not looked at any more")
+
+    if not is_over:
+        with pytest.raises(Unsealable):
+            await delivery.handle(expired)
+        return
+    assert await delivery.handle(expired) == Undeliverable("the hold for it expired before the receiver had it")

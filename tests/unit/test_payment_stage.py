@@ -212,3 +212,12 @@ async def test_a_card_that_may_be_held_is_asked_about_before_anything_else_is_tr
 
 def due(amount: int, until: float) -> dict[str, Any]:
     return {"amount": amount, "currency": "EUR", "until": until}
+
+
+async def test_a_hold_says_until_when_it_is_good() -> None:
+    """Delivery stops by then: before a provider lets its part go, and never after."""
+    defaults = Defaults(5, "EUR", 60.0, hold_for=100.0)
+
+    assert await Payment(Store(), defaults, clock=lambda: NOW).handle(work()) == Held(
+        Hold(5, "EUR", WALLET, until=NOW + 100.0)
+    )
