@@ -33,6 +33,7 @@ for name, group in (
     app.add_typer(group, name=name)
 
 Price = Annotated[int | None, typer.Option(min=0, help="Minor units for an urgent mail.")]
+Free = Annotated[int | None, typer.Option(min=0, help="Urgent mails a month that cost the payer nothing.")]
 Wait = Annotated[float | None, typer.Option(min=0, help="Hours that urgent mail waits for money.")]
 Afterwards = Annotated[str | None, typer.Option(help="expire, deliver or digest what nobody paid for in time.")]
 
@@ -63,13 +64,14 @@ def add_principal(
     life_safety: Annotated[bool, typer.Option("--life-safety", help="Its mail never waits for money.")] = False,
     payer: Annotated[str, typer.Option(help="recipient, sender or nobody pays for its urgent mail.")] = "recipient",
     price: Price = None,
+    free: Free = None,
     wait: Wait = None,
     then: Afterwards = None,
 ) -> None:
     """Register a sending system and print its API key, this once; its id goes to standard error."""
     if payer not in ("recipient", "sender", "nobody"):
         raise ConfigurationError("--payer takes recipient, sender or nobody")
-    policy = {"open": open_mail, "life_safety": life_safety, "pays": payer, **_terms(price, wait, then)}
+    policy = {"open": open_mail, "life_safety": life_safety, "pays": payer, **_terms(price, free, wait, then)}
     settings, id_ = Settings.read(), secrets.token_hex(8)
 
     async def work(client: Client) -> str:
@@ -88,7 +90,7 @@ def add_recipient(
     open_mail: Annotated[bool, typer.Option("--open", help="Mail may arrive unsealed.")] = False,
     pays: Annotated[bool, typer.Option(help="Urgent mail costs.")] = True,
     price: Price = None,
-    free: Annotated[int | None, typer.Option(min=0, help="Urgent mails that cost nothing, a month.")] = None,
+    free: Free = None,
     wait: Wait = None,
     then: Afterwards = None,
     card: Annotated[bool, typer.Option("--card", help="Hold a saved card where the wallet is empty.")] = False,
@@ -100,8 +102,7 @@ def add_recipient(
     if not_urgent not in ("digest", "delay", "discard"):
         raise ConfigurationError("--not-urgent takes digest, delay or discard")
     armoured = _certificate(certificate, address) if certificate else None
-    allowance = {} if free is None else {"free": free}
-    policy = {"open": open_mail, "pays": pays, "card": card, **allowance, **_terms(price, wait, then)}
+    policy = {"open": open_mail, "pays": pays, "card": card, **_terms(price, free, wait, then)}
 
     async def work(client: Client) -> None:
         await _registrar(settings, client).recipient(address, armoured, {"not_urgent": not_urgent}, policy)
@@ -122,11 +123,11 @@ def reset_offset(address: str) -> None:
     print("forgotten" if answer["forgotten"] else "there was nothing to forget")
 
 
-def _terms(price: int | None, wait: float | None, then: str | None) -> dict[str, Any]:
+def _terms(price: int | None, free: int | None, wait: float | None, then: str | None) -> dict[str, Any]:
     """What the policy says of money, where anything was stated."""
     if then not in (None, "expire", "deliver", "digest"):
         raise ConfigurationError("--then takes expire, deliver or digest")
-    stated = {"price": price, "wait": None if wait is None else wait * 3_600.0, "then": then}
+    stated = {"price": price, "free": free, "wait": None if wait is None else wait * 3_600.0, "then": then}
     return {name: value for name, value in stated.items() if value is not None}
 
 

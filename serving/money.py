@@ -28,9 +28,9 @@ def debt_of(wallet: str) -> str:
     return f"debt:{wallet}"
 
 
-def allowance_of(recipient: bytes, month: str) -> str:
-    """The free notifications that a recipient has left in a month (`2026-11`)."""
-    return f"wallet:free:{recipient.hex()}:{month}"
+def allowance_of(wallet: str, month: str) -> str:
+    """The free notifications that a wallet's owner has left in a month (`2026-11`)."""
+    return f"wallet:free:{wallet.removeprefix('wallet:')}:{month}"
 
 
 def held_for(notification: int) -> str:

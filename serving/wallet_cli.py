@@ -4,6 +4,7 @@ import csv
 import secrets
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import asdict
 from typing import Annotated, Any, assert_never
 
 import typer
@@ -97,19 +98,9 @@ def verify(as_json: AsJson = False) -> None:
 
 
 async def _lines(client: Client, account: str, limit: int | None) -> list[dict[str, Any]]:
-    from serving.payment.desk import line_of
+    from serving.payment.desk import line_of, movements
 
-    rows: list[dict[str, Any]] = []
-    page = await client.query("statement", account=account, limit=limit or 1_000)
-    while page:
-        rows += page
-        page = (
-            await client.query("statement", account=account, limit=1_000, before=page[-1]["seq"]) if not limit else []
-        )
-    return [
-        {name: getattr(line, name) for name in ("at", "what", "amount", "currency", "notification")}
-        for line in map(line_of, rows)
-    ]
+    return [asdict(line_of(row)) for row in await movements(client, account, limit)]
 
 
 def _at_provider(

@@ -7,6 +7,7 @@ from typing import Any, assert_never
 
 from serving.errors import Refused
 from serving.identifiers import format_id
+from serving.money import debt_of
 from serving.payment import provider as providers
 from serving.payment.exchange import Ledger
 from serving.payment.provider import Provider
@@ -14,6 +15,7 @@ from serving.payment.topup import resume_one, top_up
 from serving.web.desk import BadToken, Credited, Declined, Due, DueState, Line, Pending, Redirect, TopUp
 from serving.web.token import SHOWN_AFTERWARDS, PayTokens
 
+PAGE = 1_000
 _WAITING = frozenset({"payment", "notice"})
 _ENDED = frozenset({"dead", "discarded", "rejected"})
 
@@ -103,8 +105,7 @@ class PayDesk:
     async def statement(self, token: str) -> Sequence[Line]:
         """See `serving.web.desk.Desk`."""
         row = await self._notification(token)
-        rows = await self._ledger.query("statement", account=f"wallet:{row['recipient']}")
-        return [line_of(each) for each in rows]
+        return [line_of(each) for each in await movements(self._ledger, f"wallet:{row['recipient']}")]
 
     async def _notification(self, token: str) -> dict[str, Any]:
         id_ = self._tokens.read(token, self._clock())
@@ -116,6 +117,28 @@ class PayDesk:
     async def _balance(self, row: Mapping[str, Any]) -> int:
         rows = await self._ledger.query("balance", account=f"wallet:{row['recipient']}")
         return int(rows[0]["balance"]) if rows else 0
+
+
+async def movements(ledger: Ledger, wallet: str, limit: int | None = None) -> list[dict[str, Any]]:
+    """What went into and out of a wallet and its owner's debt, the last first; at most `limit`, or all of it."""
+    found: list[dict[str, Any]] = []
+    for account in (wallet, debt_of(wallet)):
+        page = await ledger.query("statement", account=account, limit=min(limit or PAGE, PAGE))
+        while page:
+            found += page if account == wallet else map(_as_owed, page)
+            is_enough = limit is not None and len(page) >= limit
+            page = [] if is_enough else await _page(ledger, account, page[-1]["seq"])
+    found.sort(key=lambda row: int(row["seq"]), reverse=True)
+    return found[:limit]
+
+
+def _as_owed(row: Mapping[str, Any]) -> dict[str, Any]:
+    """What settlement captured of a debt is what is owed."""
+    return {**row, "key": row["key"].replace(":captured", ":owed")}
+
+
+async def _page(ledger: Ledger, account: str, before: int) -> list[dict[str, Any]]:
+    return await ledger.query("statement", account=account, limit=PAGE, before=before)
 
 
 def line_of(row: Mapping[str, Any]) -> Line:

@@ -2,8 +2,8 @@
 
 A recipient's policy may hold `pays` (false: nobody does), `price`, `free` (notifications a month), `wait` (seconds),
 `then` (`expire`, `deliver`, `digest`) and `card` (true: a saved card is held where the wallet is empty); a sender's
-`pays` (`recipient`, `sender`, `nobody`), `price`, `wait`, `then` and `life_safety`. The recipient's word counts before
-the sender's, and both before the defaults.
+`pays` (`recipient`, `sender`, `nobody`), `price`, `free` where it pays itself, `wait`, `then` and `life_safety`. The
+recipient's word counts before the sender's, and both before the defaults.
 """
 
 from collections.abc import Mapping
@@ -68,7 +68,7 @@ def decide(waiver: str | None, parties: Parties, defaults: Defaults) -> Terms | 
             return _recipient_pays(parties, defaults)
         case "sender":
             account = money.wallet_of_sender(parties.principal)
-            return _terms(account, (sender,), defaults, asks=False)
+            return _terms(account, (sender,), defaults, free=sender.get("free", 0), asks=False)
         case "nobody":
             return Waived("sender_policy")
         case _:

@@ -60,7 +60,7 @@ class Payment:
             terms = _as_asked(terms, work.facts["due"])
         if terms.card and (held := await self._begun_on_card(work, terms.hold)):
             return held
-        account = await self._allowance(work.recipient, terms.free) if terms.free else None
+        account = await self._allowance(terms.hold.account, terms.free) if terms.free else None
         self._remember(work.id, terms if account else replace(terms, free=0))
         return Free(account) if account else Held(self._dated(terms.hold))
 
@@ -126,10 +126,10 @@ class Payment:
     def _dated(self, hold: Hold) -> Hold:
         return replace(hold, until=self._clock() + self._defaults.hold_for) if self._defaults.hold_for else hold
 
-    async def _allowance(self, recipient: bytes, free: int) -> str | None:
+    async def _allowance(self, wallet: str, free: int) -> str | None:
         """The account of this month's free notifications where any is left; it is filled when the month begins."""
         month = f"{datetime.fromtimestamp(self._clock(), UTC):%Y-%m}"
-        account = money.allowance_of(recipient, month)
+        account = money.allowance_of(wallet, month)
         rows = await self._ledger.query("balance", account=account)
         if rows:
             return account if int(rows[0]["balance"]) > 0 else None

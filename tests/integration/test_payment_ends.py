@@ -53,7 +53,7 @@ class TestEnds:
         postings = [{"account": WALLET, "amount": 9}, {"account": "clearing:x", "amount": -9}]
         transfer = {"key": "a", "currency": "EUR", "postings": postings}
         store.do(partial(commands.close_intent, key="a", state="done", outcome={"reference": "pi"}, transfer=transfer))
-        account = money.allowance_of(LOOKUP, "2026-11")
+        account = money.allowance_of(WALLET, "2026-11")
         granted = [store.do(partial(commands.grant_allowance, account=account, count=3)) for _ in "12"]
         loose = store.do(lambda t: directory.intents(t, loose=True))
         after = store.do(lambda t: directory.intents(t, after=(loose[0]["opened_at"], f"{id_}:capture")))

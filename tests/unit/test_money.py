@@ -114,7 +114,7 @@ class MoneyMachine(RuleBasedStateMachine):
     @rule(recipient=st.sampled_from(RECIPIENTS), count=st.integers(0, 3))
     def use_allowance(self, recipient: bytes, count: int) -> None:
         """Granted once a month, and never below none."""
-        account = money.allowance_of(recipient, "2026-11")
+        account = money.allowance_of(money.wallet_of(recipient), "2026-11")
         if self.command("grant_allowance", account=account, count=count) and account not in self.model:
             self.model.update({account: count, "allowances": -count})
         postings = money.use_allowance(account)

@@ -34,9 +34,13 @@ class Ledger:
             "principal": [{"name": "Hospital"}],
             "intent": [{**each, "state": "open"} for key, each in self.intents.items() if key == parameters.get("key")],
             "balance": [{"balance": self.balance}] if parameters.get("account") == f"wallet:{RECIPIENT}" else [],
-            "statement": [
-                {"at": 9.0, "key": "7:captured", "notification": "7", "currency": "EUR", "amount": -5},
-                {"at": 8.0, "key": "page:7:500:x", "notification": None, "currency": "EUR", "amount": 500},
+            "statement": []
+            if "before" in parameters
+            else [{"seq": 3, "at": 9.5, "key": "8:captured", "notification": "8", "currency": "EUR", "amount": -5}]
+            if parameters.get("account") == f"debt:wallet:{RECIPIENT}"
+            else [
+                {"seq": 2, "at": 9.0, "key": "7:captured", "notification": "7", "currency": "EUR", "amount": -5},
+                {"seq": 1, "at": 8.0, "key": "page:7:500:x", "notification": None, "currency": "EUR", "amount": 500},
             ],
         }
         return rows[name]
@@ -137,10 +141,11 @@ async def test_a_double_click_is_one_order() -> None:
 
 
 async def test_the_statement_says_what_for() -> None:
-    """Which notification, in words that a payer understands."""
+    """Which notification, in words that a payer understands; what was delivered and is owed stands there too."""
     lines = await desk(Ledger(row())).statement(TOKEN)
 
     assert [(line.what, line.amount, line.notification) for line in lines] == [
+        ("owed for delivery", -5, "0000000000008"),
         ("paid for delivery", -5, "0000000000007"),
         ("top-up", 500, ""),
     ]

@@ -36,9 +36,9 @@ def test_a_senders_terms_hold_where_the_recipient_has_none() -> None:
 
 def test_a_sender_who_pays_is_charged_from_its_own_wallet_and_asked_by_nobody() -> None:
     """The recipient's policy is about the recipient's money, and no mail asks a machine for it."""
-    assert terms({"pays": False, "free": 9}, {"pays": "sender"}) == Terms(
-        Hold(5, "EUR", "wallet:sender:bank"), 3_600.0, "expire", 0, asks=False
-    )
+    paid = [terms({"pays": False, "free": 9}, {"pays": "sender", **more}) for more in ({}, {"free": 3})]
+
+    assert paid == [Terms(Hold(5, "EUR", "wallet:sender:bank"), 3_600.0, "expire", free, asks=False) for free in (0, 3)]
 
 
 @pytest.mark.parametrize(
