@@ -15,6 +15,8 @@ import pytest
 from serving.queue.client import Client
 from serving.topology import topology
 
+RECURSION_LIMIT = sys.getrecursionlimit()
+
 REAL_MAIL = Path(__file__).parent.parent.parent / "shared" / "data"
 
 
@@ -94,3 +96,9 @@ def eventually() -> Callable[..., object]:
             await asyncio.sleep(0.05)
 
     return wait
+
+
+def pytest_runtest_setup() -> None:
+    """Libraries that only tests import raise it (py_ecc, beneath x402); no process of ours has that limit, and JSON
+    that is nested deeply enough would then end the tests instead of being refused."""
+    sys.setrecursionlimit(RECURSION_LIMIT)
