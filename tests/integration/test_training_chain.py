@@ -167,11 +167,8 @@ def test_invented_notices_are_learned_and_judged_apart(config: Config, tmp_path:
     ]  # fmt: skip
     (tmp_path / "invented.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
 
-    experiment(
-        replace(
-            config, name="notices", notices=str(tmp_path), refit_epochs=30, refit_rate=5e-3, peers=False, register=False
-        )
-    )
+    longer = replace(config, epochs=3.0, refit_epochs=30, refit_rate=5e-3)
+    experiment(replace(longer, name="notices", notices=str(tmp_path), peers=False, register=False))
 
     mlflow.set_tracking_uri(config.tracking)
     (run,) = mlflow.search_runs(
