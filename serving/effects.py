@@ -108,7 +108,7 @@ def _settled(
     outcome: p.Captured | p.Unbilled | p.Returned, id_: int, recipient: bytes, facts: Mapping[str, Any]
 ) -> Hop:
     hold = facts.get("hold", {})
-    source = hold.get("account") or money.wallet_of(recipient)  # holds of schema 4 do not say
+    source = hold.get("account") or money.wallet_of(recipient)  # older holds do not say
     held, currency = hold.get("amount", 0), hold.get("currency", "")
     match outcome:
         case p.Captured(amount):

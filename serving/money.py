@@ -33,19 +33,14 @@ def allowance_of(wallet: str, month: str) -> str:
     return f"wallet:free:{wallet.removeprefix('wallet:')}:{month}"
 
 
-def held_for(notification: int) -> str:
-    """The money that is set aside for one notification."""
-    return f"hold:{notification}"
+def held_for(what: int | str) -> str:
+    """The money that is set aside for one notification, or for one refund on its way."""
+    return f"hold:{what}"
 
 
 def top_up(provider: str, wallet: str, amount: int) -> dict[str, int]:
     """From outside into a wallet."""
     return {clearing_of(provider): -amount, wallet: amount}
-
-
-def refund(provider: str, wallet: str, amount: int) -> dict[str, int]:
-    """From a wallet to where it came from."""
-    return {wallet: -amount, clearing_of(provider): amount}
 
 
 def clearing_of(provider: str) -> str:

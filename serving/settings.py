@@ -9,12 +9,12 @@ from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from serving.errors import ConfigurationError
+from serving.queue.limits import MAX_AMOUNT
 
 PREFIX = "CLARION_"
-LARGEST_AMOUNT = 2**31 - 1
-"""Minor units of one price or top-up: what the ledger takes in one posting."""
 CAPTURE_WITHIN = {"sandbox": math.inf, "stripe": (4 * 24 + 18) * 3600.0}
-"""Seconds that the provider holds money for us, at most (Stripe, "Authorization validity windows": Visa)."""
+"""Seconds that a provider holds money for us, at most. Stripe's is what Visa gives where the payer is absent; others
+give 7 days (https://docs.stripe.com/payments/place-a-hold-on-a-payment-method, "Authorization validity windows")."""
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
@@ -43,12 +43,12 @@ class Settings(BaseSettings):
     stripe_key: SecretStr = SecretStr("")
     stripe_webhook_secret: SecretStr = SecretStr("")
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")] = "EUR"
-    price: Annotated[int, Field(ge=0, le=LARGEST_AMOUNT)] = 5
+    price: Annotated[int, Field(ge=0, le=MAX_AMOUNT)] = 5
     free_notifications: Annotated[int, Field(ge=0)] = 0  # that each recipient has in a month
     payment_wait: Annotated[float, Field(ge=0)] = 86_400.0
     unpaid: Literal["expire", "deliver", "digest"] = "expire"  # what becomes of mail that nobody paid for in time
     hold_expiry: float = 6.5 * 86_400.0  # by when a hold has been captured or returned
-    top_ups: tuple[Annotated[int, Field(gt=0, le=LARGEST_AMOUNT)], ...] = (500, 1000, 2000)  # that the pay page offers
+    top_ups: tuple[Annotated[int, Field(gt=0, le=MAX_AMOUNT)], ...] = (500, 1000, 2000)  # that the pay page offers
     public_url: str = ""  # under which people reach this service; empty: this machine, at `http_port`
 
     x402_facilitator: str = ""  # URL of who settles what machines pay; empty: machines cannot pay

@@ -15,10 +15,10 @@ AtProvider = Callable[[int, bytes, Hold], Awaitable[None]]
 class Settlement:
     """Ends a notification's way. The broker moves the hold in our ledger in the same commit as the outcome."""
 
-    def __init__(self, release: AtProvider, let_go: AtProvider) -> None:
-        """`release` gives us the money, once however often it is called; `let_go` gives the payer's card free."""
+    def __init__(self, release: AtProvider, void: AtProvider) -> None:
+        """`release` gives us the money, once however often it is called; `void` frees the payer's card."""
         self._release = release
-        self._let_go = let_go
+        self._void = void
 
     async def handle(self, work: Work) -> Captured | Unbilled | Returned:
         """Captured or Unbilled where the receiver took the mail, Returned where it will never have it.
@@ -31,7 +31,7 @@ class Settlement:
             return await self._settle(work, hold)
         if "undeliverable" in work.facts:
             if hold is not None:
-                await self._let_go(work.id, work.recipient, hold)
+                await self._void(work.id, work.recipient, hold)
             return Returned(hold.amount if hold else 0, str(work.facts["undeliverable"]))
         raise ClarionError("neither receipt nor refusal; a notification enters settlement from delivery only")
 
@@ -46,5 +46,5 @@ def _hold(work: Work) -> Hold | None:
     hold = work.facts.get("hold")
     if not hold:
         return None
-    account = hold.get("account") or money.wallet_of(work.recipient)  # holds of schema 4 do not say
+    account = hold.get("account") or money.wallet_of(work.recipient)  # older holds do not say
     return Hold(int(hold["amount"]), str(hold["currency"]), str(account), str(hold.get("reference", "")))

@@ -17,6 +17,7 @@ from serving.payment.provider import Answer, Declined, Done, NeedsPayer, Provide
 from serving.queue.client import Client
 from serving.settings import Settings
 from serving.web.amounts import minor_units
+from serving.web.amounts import money as in_words
 
 wallet = typer.Typer(help="The money of recipients and senders.", no_args_is_help=True)
 ledger = typer.Typer(help="The books.", no_args_is_help=True)
@@ -40,7 +41,7 @@ def top_up_wallet(owner: Owner, amount: Amount, sender: IsSender = False, key: K
         return await top_up(books, provider, wallet=account, amount=minor, currency=currency, key=named)
 
     _insist(_at_provider(settings, owner, sender, pay), named)
-    print(f"credited {amount:.2f} {settings.currency}")
+    print(f"credited {in_words(minor, currency)}")
 
 
 @wallet.command("refund")
@@ -62,7 +63,7 @@ def refund_wallet(owner: Owner, amount: Amount, sender: IsSender = False, key: K
         )
 
     _insist(_at_provider(settings, owner, sender, give_back), named)
-    print(f"given back {amount:.2f} {settings.currency}")
+    print(f"given back {in_words(minor, settings.currency)}")
 
 
 @wallet.command("statement")
@@ -74,10 +75,14 @@ def statement(
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many lines at most, but for --csv.")] = 20,
 ) -> None:
     """What went in and out and for which notification, the last first; amounts are minor units."""
+    from serving.payment.statement import line_of, movements
+
     settings = Settings.read()
 
     async def work(client: Client) -> list[dict[str, Any]]:
-        return await _lines(client, await _account(settings, client, owner, sender), None if as_csv else limit)
+        account = await _account(settings, client, owner, sender)
+        rows = await movements(client, account, limit=None if as_csv else limit)
+        return [asdict(line_of(row)) for row in rows]
 
     rows = ask(settings, work)
     if not as_csv:
@@ -95,12 +100,6 @@ def verify(as_json: AsJson = False) -> None:
     show([verdict], as_json=as_json)
     if not verdict["intact"]:
         raise typer.Exit(1)
-
-
-async def _lines(client: Client, account: str, limit: int | None) -> list[dict[str, Any]]:
-    from serving.payment.desk import line_of, movements
-
-    return [asdict(line_of(row)) for row in await movements(client, account, limit)]
 
 
 def _at_provider(

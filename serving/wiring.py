@@ -189,7 +189,7 @@ def _settlement(parts: Parts) -> Wired:
     resuming = asyncio.create_task(keep_resuming(parts.client, provider))
     parts.resources.callback(resuming.cancel)
     release = Release(parts.client, provider)
-    return Wired(Settlement(release, release.let_go).handle)
+    return Wired(Settlement(release, release.void).handle)
 
 
 def _notice(parts: Parts) -> Wired:

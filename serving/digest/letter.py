@@ -8,11 +8,10 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.message import EmailMessage
-from email.policy import SMTPUTF8
 from html import escape
 
 from data.parse import Unreadable, parse
+from serving.letters import begin_letter
 
 LONGEST_TEXT = 1_500
 LONGEST_LINE = 200
@@ -46,12 +45,7 @@ def read_entry(raw: bytes, accepted_at: float, *, is_verified: bool) -> Entry:
 
 def write_letter(entries: Sequence[Entry], mail_from: str, rcpt_to: str, now: datetime) -> bytes:
     """The digest, RFC 5322 octets with CRLF; without Message-ID, which is given where it leaves."""
-    letter = EmailMessage(policy=SMTPUTF8)
-    letter["From"] = f"Clarion <{mail_from}>"
-    letter["To"] = rcpt_to
-    letter["Subject"] = _title(entries)
-    letter["Date"] = now
-    letter["Auto-Submitted"] = "auto-generated"
+    letter = begin_letter(mail_from, rcpt_to, _title(entries), now)
     letter.set_content(_text(entries))
     letter.add_alternative(_html(entries), subtype="html")
     return letter.as_bytes()

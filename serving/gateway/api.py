@@ -23,6 +23,7 @@ from serving.gateway.submission import Draft, parse_json, read_body, read_draft
 from serving.gateway.webhooks import Webhooks
 from serving.identifiers import format_id, parse_id
 from serving.money import wallet_of_sender
+from serving.payment.statement import LATEST, line_of, movements
 from serving.queue.client import Accepted, Recipient, Submission
 from serving.sealing import LookupKey, SealingKey
 from serving.values import Prediction
@@ -116,13 +117,11 @@ class Api:
     async def statement(self, request: Request) -> Response:
         """What the sender paid and for which notification, the last first; `before` is the page before's last `seq`."""
         principal = await self._principals.of(request)
-        parameters = {"account": wallet_of_sender(principal.id), "limit": 100}
-        if before := request.query_params.get("before"):
-            if not before.isdecimal() or len(before) > 18:
-                raise problem(400, "bad_page", "before is no number", "give the last line's seq")
-            parameters["before"] = int(before)
-        rows = await self._broker.query("statement", **parameters)
-        return JSONResponse({"lines": [_line(row) for row in rows]})
+        before = request.query_params.get("before", str(LATEST))
+        if not (before.isascii() and before.isdecimal() and int(before) <= LATEST):
+            raise problem(400, "bad_page", "before is no number", "give the last line's seq")
+        rows = await movements(self._broker, wallet_of_sender(principal.id), limit=100, before=int(before))
+        return JSONResponse({"lines": [{"seq": row["seq"], **asdict(line_of(row))} for row in rows]})
 
     async def classify(self, request: Request) -> Response:
         """Predictions for one mail or many, history included."""
@@ -209,12 +208,6 @@ def _accepted(accepted: Accepted, draft: Draft) -> Response:
     }
     headers = {"Idempotent-Replayed": "true"} if accepted.duplicate else {}
     return JSONResponse(body, status_code=202, headers=headers)
-
-
-def _line(row: Mapping[str, Any]) -> dict[str, Any]:
-    notification = row["notification"]
-    named = None if notification is None else format_id(int(notification))
-    return {**{name: row[name] for name in ("seq", "at", "key", "amount", "currency")}, "notification": named}
 
 
 def _notification(row: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

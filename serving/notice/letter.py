@@ -6,13 +6,12 @@ Neither holds anything of the message itself: no subject, no word of its text.
 import io
 from dataclasses import dataclass
 from datetime import datetime
-from email.message import EmailMessage
-from email.policy import SMTPUTF8
 from email.utils import make_msgid
 from html import escape
 
 import segno
 
+from serving.letters import begin_letter
 from serving.web.amounts import money, utc
 
 _STYLE = "font-family:sans-serif;max-width:32em;margin:2em auto;line-height:1.5"
@@ -42,8 +41,7 @@ def write_request(request: Request, mail_from: str, rcpt_to: str, now: datetime)
     """The request for payment, with a link and a QR code; RFC 5322 octets, without Message-ID, which is given where it
     leaves."""
     price = money(request.amount, request.currency)
-    letter = _letter(mail_from, rcpt_to, f"An urgent message waits for you: {price}", now)
-    letter["Auto-Submitted"] = "auto-generated"
+    letter = begin_letter(mail_from, rcpt_to, f"An urgent message waits for you: {price}", now)
     letter.set_content(_request_text(request, price))
     picture = make_msgid(domain="clarion.invalid")
     letter.add_alternative(_request_html(request, price, picture), subtype="html")
@@ -54,8 +52,8 @@ def write_request(request: Request, mail_from: str, rcpt_to: str, now: datetime)
 
 def write_lapse(lapse: Lapse, mail_from: str, rcpt_to: str, now: datetime) -> bytes:
     """The notice to the sender; RFC 5322 octets, a reply to what it is about (RFC 3834, section 3)."""
-    letter = _letter(mail_from, rcpt_to, "Not delivered: nobody paid for it", now)
-    letter["Auto-Submitted"] = "auto-replied"
+    letter = begin_letter(mail_from, rcpt_to, "Not delivered: nobody paid for it", now)
+    letter.replace_header("Auto-Submitted", "auto-replied")
     if lapse.message_id:
         letter["In-Reply-To"] = letter["References"] = lapse.message_id
     letter.set_content(
@@ -66,15 +64,6 @@ def write_lapse(lapse: Lapse, mail_from: str, rcpt_to: str, now: datetime) -> by
         f"Where a message must arrive whoever pays, its sender can pay, or be registered as life-safety.\n"
     )
     return letter.as_bytes()
-
-
-def _letter(mail_from: str, rcpt_to: str, subject: str, now: datetime) -> EmailMessage:
-    letter = EmailMessage(policy=SMTPUTF8)
-    letter["From"] = f"Clarion <{mail_from}>"
-    letter["To"] = rcpt_to
-    letter["Subject"] = subject
-    letter["Date"] = now
-    return letter
 
 
 def _request_text(request: Request, price: str) -> str:

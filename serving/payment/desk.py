@@ -6,16 +6,14 @@ from dataclasses import dataclass
 from typing import Any, assert_never
 
 from serving.errors import Refused
-from serving.identifiers import format_id
-from serving.money import debt_of
 from serving.payment import provider as providers
 from serving.payment.exchange import Ledger
 from serving.payment.provider import Provider
+from serving.payment.statement import line_of, movements
 from serving.payment.topup import resume_one, top_up
 from serving.web.desk import BadToken, Credited, Declined, Due, DueState, Line, Pending, Redirect, TopUp
 from serving.web.token import SHOWN_AFTERWARDS, PayTokens
 
-PAGE = 1_000
 _WAITING = frozenset({"payment", "notice"})
 _ENDED = frozenset({"dead", "discarded", "rejected"})
 
@@ -117,54 +115,6 @@ class PayDesk:
     async def _balance(self, row: Mapping[str, Any]) -> int:
         rows = await self._ledger.query("balance", account=f"wallet:{row['recipient']}")
         return int(rows[0]["balance"]) if rows else 0
-
-
-async def movements(ledger: Ledger, wallet: str, limit: int | None = None) -> list[dict[str, Any]]:
-    """What went into and out of a wallet and its owner's debt, the last first; at most `limit`, or all of it."""
-    found: list[dict[str, Any]] = []
-    for account in (wallet, debt_of(wallet)):
-        page = await ledger.query("statement", account=account, limit=min(limit or PAGE, PAGE))
-        while page:
-            found += page if account == wallet else map(_as_owed, page)
-            is_enough = limit is not None and len(page) >= limit
-            page = [] if is_enough else await _page(ledger, account, page[-1]["seq"])
-    found.sort(key=lambda row: int(row["seq"]), reverse=True)
-    return found[:limit]
-
-
-def _as_owed(row: Mapping[str, Any]) -> dict[str, Any]:
-    """What settlement captured of a debt is what is owed."""
-    return {**row, "key": row["key"].replace(":captured", ":owed")}
-
-
-async def _page(ledger: Ledger, account: str, before: int) -> list[dict[str, Any]]:
-    return await ledger.query("statement", account=account, limit=PAGE, before=before)
-
-
-def line_of(row: Mapping[str, Any]) -> Line:
-    """A row of the broker's `statement`, for people."""
-    notification = row["notification"]
-    return Line(
-        at=row["at"],
-        what=_what(row["key"]),
-        amount=row["amount"],
-        currency=row["currency"],
-        notification="" if notification is None else format_id(int(notification)),
-    )
-
-
-def _what(key: str) -> str:
-    """What a transfer was for, by its key: `<notification>:<verb>` for what a hop posted."""
-    known = {
-        "held": "set aside for delivery",
-        "owed": "owed for delivery",
-        "returned": "given back, not delivered",
-        "captured": "paid for delivery",
-        "repaid": "debt repaid",
-        "reserved": "refund",
-        "back": "refund refused",
-    }
-    return known.get(key.rpartition(":")[2], "top-up")
 
 
 def _state(row: Mapping[str, Any], now: float) -> DueState:

@@ -21,9 +21,9 @@ LONGEST_WAIT = 30 * 86_400.0
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What is to be held, `wait` seconds at most from the acceptance on, and what happens `then`. `free` notifications
-    a month come before; `asks` tells whether the payer is asked for money by mail, `card` whether a saved card may be
-    held for this one notification where the wallet does not cover it."""
+    """What is to be held, and what happens `then` when nobody has paid `wait` seconds after the first look at an empty
+    wallet. `free` notifications a month come before. `asks` tells whether the payer is asked for money by mail, `card`
+    whether a saved card may be held for this one notification where the wallet does not cover it."""
 
     hold: Hold
     wait: float

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
+from serving.queue.limits import MAX_AMOUNT
+
 PAYER_LENGTH = 16
-LARGEST_AMOUNT = 2**31 - 1
+LARGEST_AMOUNT = MAX_AMOUNT
 """Minor units in one order: what our ledger takes in one posting."""
 
 
@@ -49,6 +51,10 @@ class Declined:
     """The provider said no; nothing moved."""
 
     reason: str
+
+
+NOT_KEPT = Declined("insufficient")
+"""To a release: nothing is kept for this payer, or not as much. What came another way (x402) is ours already."""
 
 
 @dataclass(frozen=True, slots=True)

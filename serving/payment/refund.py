@@ -1,5 +1,6 @@
 """Money from a wallet back to where it came from."""
 
+from serving import money
 from serving.payment.exchange import Ledger, Transfer, close, exchange
 from serving.payment.provider import Answer, Declined, Order, Provider, Verb, payer_of
 
@@ -16,7 +17,7 @@ async def refund(
         Refused: `insufficient_funds`, the wallet holds less.
     """
     order = Order(key, Verb.REFUND, payer_of(wallet), amount, currency, reference)
-    aside, clearing = f"hold:{key}", f"clearing:{provider.name}"
+    aside, clearing = money.held_for(key), money.clearing_of(provider.name)
     answer = await exchange(
         ledger,
         provider,

@@ -7,6 +7,7 @@ from serving import money
 from serving.errors import Refused, Temporary
 from serving.payment.exchange import Ledger, close, exchange
 from serving.payment.provider import (
+    NOT_KEPT,
     Answer,
     Declined,
     Done,
@@ -27,7 +28,7 @@ class Release:
     """Ends holds, each once however often it is called.
 
     What was paid in lies apart at the provider and is released to us, but for what a sender paid another way (x402),
-    which is ours already; a card that was held is captured, or freed by `let_go`. What is owed is neither: it is
+    which is ours already; a card that was held is captured, or freed by `void`. What is owed is neither: it is
     released when it is repaid.
     """
 
@@ -50,7 +51,7 @@ class Release:
             return
         await self._insist(notification, order, hold)
 
-    async def let_go(self, notification: int, recipient: bytes, hold: Hold) -> None:
+    async def void(self, notification: int, recipient: bytes, hold: Hold) -> None:
         """Return once a card that was held is free; raises Temporary as above. Other holds lie in our ledger alone."""
         if hold.reference:
             await self._insist(notification, self._on_card(notification, recipient, hold, Verb.VOID), hold)
@@ -65,9 +66,11 @@ class Release:
         except Refused as refused:
             # Not a failure that may end the notification: its mail is delivered, and its money must follow.
             log.error("the broker refuses to settle notification %d: %s", notification, refused.reason)
-            raise Temporary(f"the broker refused: {refused.reason}", retry_after=self._after_refusal) from None
-        if isinstance(answer, Declined) and order.payer == _sender_of(hold):
-            await close(self._ledger, order, answer)
+            pause = None if refused.reason == "storage" else self._after_refusal
+            raise Temporary(f"the broker refused: {refused.reason}", retry_after=pause) from None
+        if answer == NOT_KEPT and hold.account.startswith(money.wallet_of_sender("")):
+            log.warning("nothing is kept for notification %d: its sender paid another way", notification)
+            await close(self._ledger, order, NOT_KEPT)
             return
         self._believe(notification, answer)
 
@@ -87,8 +90,3 @@ class Release:
                 raise Temporary("the provider wants the payer's consent", retry_after=self._after_refusal)
             case _:
                 assert_never(answer)
-
-
-def _sender_of(hold: Hold) -> str | None:
-    """The payer whose wallet it is, where that is a sender."""
-    return payer_of(hold.account) if hold.account.startswith(money.wallet_of_sender("")) else None

@@ -29,12 +29,6 @@ from serving.payment.stripe_answers import (
 from serving.payment.stripe_api import Checkout, StripeApi
 from serving.settings import Settings
 
-CAPTURE_WITHIN = (4 * 24 + 18) * 3600.0
-"""Seconds in which a hold can be captured: what Visa gives where the payer is absent; the other cards give 7 days.
-
-https://docs.stripe.com/payments/place-a-hold-on-a-payment-method, "Authorization validity windows".
-"""
-
 REMEMBERED = 1024
 STUMBLES = (AttributeError, KeyError, TypeError, ValueError, RecursionError)
 """What Stripe's library raises over JSON that is none of Stripe's objects."""

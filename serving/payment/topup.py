@@ -11,6 +11,7 @@ from serving.errors import BrokerUnavailable, ClarionError
 from serving.payment.exchange import Ledger, Transfer, close, exchange, open_intents
 from serving.payment.provider import (
     LARGEST_AMOUNT,
+    NOT_KEPT,
     Absent,
     Answer,
     Declined,
@@ -54,14 +55,9 @@ async def resume(ledger: Ledger, provider: Provider) -> list[Answer]:
     """
     answers: list[Answer | None] = []
     async for page in open_intents(ledger):
-        for some in batched(page, AT_ONCE):
+        for some in _batched(page, AT_ONCE):
             answers += await asyncio.gather(*(_resumed(ledger, provider, intent) for intent in some))
     return [answer for answer in answers if answer is not None]
-
-
-def batched(intents: Sequence[dict[str, Any]], count: int) -> Iterator[Sequence[dict[str, Any]]]:
-    """So many at a time, in order."""
-    return (intents[start : start + count] for start in range(0, len(intents), count))
 
 
 async def resume_one(ledger: Ledger, provider: Provider, intent: dict[str, Any]) -> Answer | None:
@@ -87,13 +83,13 @@ async def resume_one(ledger: Ledger, provider: Provider, intent: dict[str, Any])
             reference = payload.get("reference", "")
             order = Order(key, verb, payload["payer"], payload["amount"], payload["currency"], reference)
             answer = await exchange(ledger, provider, order)
-            if isinstance(answer, Declined):  # of a debt: what repaid it came another way, and is ours; of a card: look
-                level = logging.INFO if verb is Verb.RELEASE else logging.ERROR
-                _log.log(level, "the provider declines %s: %s", key, answer.reason)
+            if isinstance(answer, Declined):
+                if answer != NOT_KEPT:  # what repaid a debt may have come another way; anything else is to be looked at
+                    _log.error("the provider declines %s: %s", key, answer.reason)
                 await close(ledger, order, answer)
             return answer
         case Verb.HOLD:
-            return await _let_go(ledger, provider, intent)
+            return await _void(ledger, provider, intent)
         case _:
             return None
 
@@ -119,7 +115,7 @@ async def _resumed(ledger: Ledger, provider: Provider, intent: dict[str, Any]) -
         return None
 
 
-async def _let_go(ledger: Ledger, provider: Provider, intent: dict[str, Any]) -> Answer:
+async def _void(ledger: Ledger, provider: Provider, intent: dict[str, Any]) -> Answer:
     """A hold whose notification was given up before anybody knew how it ended: a card that is held is freed."""
     payload, key = intent["payload"], intent["key"]
     reference = payload.get("reference", "")
@@ -138,3 +134,7 @@ async def _let_go(ledger: Ledger, provider: Provider, intent: dict[str, Any]) ->
             return freed
         case _:
             return answer
+
+
+def _batched(intents: Sequence[dict[str, Any]], count: int) -> Iterator[Sequence[dict[str, Any]]]:
+    return (intents[start : start + count] for start in range(0, len(intents), count))

@@ -253,9 +253,11 @@ class Consumer(Resource):
         for name, answer in zip(names, answers, strict=True):
             if isinstance(answer, Refused):
                 self.event("refused", *split(name.id), name.fence, self.session.reason(answer), answer.detail)
+                is_over = answer.reason == "lease_lost"
             else:
                 settled.append((name.id, name.fence))
-            if ends if answer is None else answer.reason == "lease_lost":
+                is_over = ends
+            if is_over:
                 self._forget(name.id, name.fence)
         if settled:
             self.event("settled", pack_leases(settled))

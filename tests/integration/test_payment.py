@@ -158,7 +158,7 @@ async def running(
             **BEFORE,
             Stage.PAYMENT: payment.handle,
             Stage.DELIVERY: delivery.handle,
-            Stage.SETTLEMENT: Settlement(release, release.let_go).handle,
+            Stage.SETTLEMENT: Settlement(release, release.void).handle,
             Stage.NOTICE: ask,
         }
         tasks = [

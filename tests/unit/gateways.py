@@ -55,6 +55,9 @@ class FakeBroker:
         self.queries += 1
         if name == "principal_by_key":
             return [row for row in self.rows[name] if row["key_hash"] == parameters["key_hash"]]
+        if name == "statement":
+            account, before = parameters["account"], parameters["before"]
+            return [row for row in self.rows.get(name, []) if row["account"] == account and row["seq"] < before]
         return [row for row in self.rows.get(name, []) if row.get("id") == parameters["id"]]
 
     async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:

@@ -52,6 +52,30 @@ async def test_a_notification_tells_its_state_and_history(setting: Setting) -> N
     assert [(item["kind"], item["next"]) for item in body["history"]] == [("authenticated", "classification")]
 
 
+async def test_a_sender_reads_what_it_paid_and_nobody_else_s(setting: Setting) -> None:
+    """In words, with the `seq` that asks for the page before; from the sender's own wallet, whatever is asked."""
+    row = {"seq": 12, "at": 2.0, "key": "100:captured", "notification": "100", "currency": "EUR", "amount": -5}
+    setting.broker.rows["statement"] = [
+        {**row, "account": "wallet:sender:p1"},
+        {**row, "seq": 11, "account": "debt:wallet:sender:p1"},
+        {**row, "seq": 10, "account": "wallet:sender:p2"},
+    ]
+    line = {"at": 2.0, "amount": -5, "currency": "EUR", "notification": format_id(100)}
+
+    first = (await setting.http.get("/statement?account=wallet:sender:p2")).json()
+    second = (await setting.http.get("/statement?before=12")).json()
+
+    owed = {"seq": 11, "what": "owed for delivery", **line}
+    assert first == {"lines": [{"seq": 12, "what": "paid for delivery", **line}, owed]}
+    assert second == {"lines": [owed]}
+
+
+@pytest.mark.parametrize("before", ["x", "-1", "1.5", "%D9%A3", "9" * 30, ""])
+async def test_a_page_that_is_no_number_is_told_so(setting: Setting, before: str) -> None:
+    """The broker takes 64 bits; what it cannot take must not look like its failure."""
+    assert is_refusal(await setting.http.get(f"/statement?before={before}"), 400, "bad_page")
+
+
 @pytest.mark.parametrize("asked", [format_id(100), format_id(101), "nonsense", "0" * 200, "%00"])
 async def test_an_id_of_somebody_else_is_as_unknown_as_none(setting: Setting, asked: str) -> None:
     """Whether an id exists is nobody else's business."""

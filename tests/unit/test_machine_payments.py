@@ -19,7 +19,7 @@ from serving.payment.policy import Defaults
 from serving.payment.provider import Answer, Declined, Done, TryLater, Unknown
 from serving.payment.x402_client import SPENT, Facilitator, Payment, finish, resume, settle
 from serving.settings import Settings
-from tests.unit.exchanges import Killed, Ledger, Power
+from tests.unit.payment.exchanges import Killed, Ledger, Power
 from tests.unit.test_machine_terms import COIN, NOW, OURS, PAYER, PAYMENT, TOKEN
 
 WALLET, TIMEOUT = "wallet:sender:p", 20.0

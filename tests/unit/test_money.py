@@ -97,7 +97,7 @@ class MoneyMachine(RuleBasedStateMachine):
     def refund(self, wallet: str, amount: int, agreed: bool) -> None:
         """Aside with the intent, out or back with its end."""
         key, covered = self.key(), self.model[wallet] >= amount
-        aside = f"hold:{key}"
+        aside = money.held_for(key)
         reserve = {"key": f"{key}:reserved", "currency": "EUR", "postings": as_json({wallet: -amount, aside: amount})}
         opened = self.command("open_intent", key=key, verb="refund", notification=None, payload={}, reserve=reserve)
         assert opened is covered
@@ -107,7 +107,7 @@ class MoneyMachine(RuleBasedStateMachine):
         transfer = {"key": f"{key}:end", "currency": "EUR", "postings": as_json(end)}
         self.command("close_intent", key=key, state="done" if agreed else "refused", outcome={}, transfer=transfer)
         if agreed:
-            self.model.update(money.refund(PROVIDER, wallet, amount))
+            self.model.update({wallet: -amount, money.clearing_of(PROVIDER): amount})
         else:
             self.repay(wallet)
 

@@ -9,6 +9,7 @@ from serving.errors import Refused
 from serving.payment import provider as providers
 from serving.payment.desk import Offer, PayDesk
 from serving.payment.provider import Absent, Answer, Order
+from serving.payment.statement import LATEST
 from serving.web.desk import BadToken, Credited, Declined, DueState, Pending, Redirect, TopUp
 from serving.web.token import PayTokens
 
@@ -35,7 +36,7 @@ class Ledger:
             "intent": [{**each, "state": "open"} for key, each in self.intents.items() if key == parameters.get("key")],
             "balance": [{"balance": self.balance}] if parameters.get("account") == f"wallet:{RECIPIENT}" else [],
             "statement": []
-            if "before" in parameters
+            if parameters.get("before") != LATEST
             else [{"seq": 3, "at": 9.5, "key": "8:captured", "notification": "8", "currency": "EUR", "amount": -5}]
             if parameters.get("account") == f"debt:wallet:{RECIPIENT}"
             else [

@@ -29,7 +29,7 @@ class Provider:
         self._answer(recipient)
         self.released.append((notification, hold))
 
-    async def let_go(self, notification: int, recipient: bytes, hold: Hold) -> None:
+    async def void(self, notification: int, recipient: bytes, hold: Hold) -> None:
         self._answer(recipient)
         self.freed.append((notification, hold))
 
@@ -40,7 +40,7 @@ class Provider:
 
 
 def settlement(provider: Provider) -> Settlement:
-    return Settlement(provider.release, provider.let_go)
+    return Settlement(provider.release, provider.void)
 
 
 def work(**facts: Any) -> Work:

@@ -186,13 +186,13 @@ def _require(transaction: Transaction, id_: int, place: Place, facts: Mapping[st
 
 
 def _give_back(transaction: Transaction, row: Row) -> None:
-    wallets.let_go_of_card(transaction, row["id"])
+    wallets.void_card(transaction, row["id"])
     account = f"hold:{row['id']}"
     held = transaction.one("account", account=account)
     if held is None or not held["balance"]:
         return
     payer = json.loads(row["facts"]).get("hold", {}).get("account") or f"wallet:{bytes(row['recipient']).hex()}"
-    payer = "advances" if payer.startswith("debt:") else payer
+    payer = "advances" if payer.startswith("debt:") else payer  # nothing is owed for what was not delivered
     back = [Posting(account, -held["balance"]), Posting(payer, held["balance"])]
     wallets.wake_credited(transaction, {posting.account: posting.amount for posting in back})
     ledger.transfer(transaction, f"{row['id']}:returned", back, held["currency"], row["id"])

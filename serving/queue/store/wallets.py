@@ -31,7 +31,7 @@ def repay(transaction: Transaction, intent: Row, wallet: str, currency: str) -> 
     transaction.run("insert_intent", key=key, verb="release", notification=None, payload=json.dumps(payload))
 
 
-def let_go_of_card(transaction: Transaction, notification: int) -> None:
+def void_card(transaction: Transaction, notification: int) -> None:
     """Where a provider was asked to hold or free a card for a notification that is given up: from now on these calls
     are nobody's, so that they are asked about without it, and a card that is held has an intent to free it."""
     for row in transaction.all("orphan_intents", notification=notification):

@@ -87,7 +87,7 @@ async def _handlers(
         case "settlement":
             async with world.client() as provider:
                 release = Release(client, bank(provider, world), after_refusal=2.0)
-                settlement = Settlement(release, release.let_go)
+                settlement = Settlement(release, release.void)
                 yield {Stage.SETTLEMENT: settlement.handle}, None
         case _:
             raise ValueError(f"no worker {name!r}; one of {', '.join(WORKERS)}")

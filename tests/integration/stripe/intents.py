@@ -6,7 +6,7 @@ from typing import Any
 import httpx
 from aiohttp import web
 
-from tests.integration.stripe_server import Localstripe
+from tests.integration.stripe.server import Localstripe
 
 CANCELABLE = ("requires_payment_method", "requires_capture", "requires_confirmation", "requires_action")
 ALLOWED = {"capture": ("requires_capture",), "cancel": CANCELABLE}

@@ -1,42 +1,21 @@
 """The page of Stripe's on which a top-up is paid, over real HTTP: one for each order, whatever is lost on the way."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
 
 from serving.payment.faults import Fault, Faults
 from serving.payment.provider import Absent, Declined, Done, NeedsPayer, Order, TryLater, Unknown, Verb
-from serving.payment.stripe_api import Checkout
 from serving.payment.stripe_client import StripeClient
-from tests.integration.stripe_checkout import DECLINED, pay
-from tests.integration.stripe_proxy import Proxy, opened
-from tests.integration.stripe_server import API_KEY, running
+from tests.integration.stripe.payer import CHECKOUT, DECLINED, pay
+from tests.integration.stripe.proxy import Proxy
+from tests.integration.stripe.server import API_KEY
 
-CHECKOUT = Checkout("https://clarion.example/paid/{key}", "https://clarion.example/pay")
 TOP_UP = Order("top-up:1", Verb.CHARGE, "0123456789abcdef", 500, "EUR")
 SESSIONS = "/v1/checkout/sessions"
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # Stripe's library, of httpx
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with running() as url:
-        yield url
-
-
-@pytest.fixture
-async def proxy(server: str) -> AsyncIterator[Proxy]:
-    async with opened(server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def stripe(proxy: Proxy) -> AsyncIterator[StripeClient]:
-    async with StripeClient(API_KEY, CHECKOUT, url=proxy.url, timeout=1.0) as client:
-        yield client
 
 
 async def test_a_card_that_is_declined_on_the_page_leaves_the_page_open(stripe: StripeClient) -> None:

@@ -2,7 +2,7 @@
 
 import hashlib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -11,39 +11,19 @@ from aiohttp import web
 
 from serving.payment.faults import Fault, Faults
 from serving.payment.provider import Answer, Done, NeedsPayer, Unknown
-from serving.payment.stripe_api import Checkout
 from serving.payment.stripe_client import StripeClient
 from serving.payment.stripe_events import Event, Reason, Rejected, read_event
 from serving.payment.topup import resume, top_up
 from serving.queue.client import Client
-from tests.integration.stripe_checkout import pay
-from tests.integration.stripe_proxy import SECRET, Proxy, opened
-from tests.integration.stripe_server import API_KEY, running
+from tests.integration.stripe.payer import CHECKOUT, pay
+from tests.integration.stripe.proxy import SECRET, Proxy
+from tests.integration.stripe.server import API_KEY
 
 Eventually = Callable[..., Awaitable[None]]
 
-CHECKOUT = Checkout("https://clarion.example/paid/{key}", "https://clarion.example/pay")
 SESSIONS = "/v1/checkout/sessions"
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # Stripe's library, of httpx
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with running() as url:
-        yield url
-
-
-@pytest.fixture
-async def proxy(server: str) -> AsyncIterator[Proxy]:
-    async with opened(server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def stripe(proxy: Proxy) -> AsyncIterator[StripeClient]:
-    async with StripeClient(API_KEY, CHECKOUT, url=proxy.url, timeout=1.0) as client:
-        yield client
 
 
 @dataclass

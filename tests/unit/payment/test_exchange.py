@@ -4,7 +4,7 @@ import pytest
 
 from serving.payment.provider import Declined, Done, Unknown
 from serving.payment.topup import resume, top_up
-from tests.unit.exchanges import (
+from tests.unit.payment.exchanges import (
     LOOKUP,
     WALLET,
     Killed,
@@ -15,21 +15,6 @@ from tests.unit.exchanges import (
     pay_in,
     timed_out_after_committing,
 )
-
-
-@pytest.fixture
-def power() -> Power:
-    return Power()
-
-
-@pytest.fixture
-def ledger(power: Power) -> Ledger:
-    return Ledger(power)
-
-
-@pytest.fixture
-def provider(power: Power) -> Provider:
-    return Provider(power)
 
 
 async def test_a_top_up_credits_the_wallet(ledger: Ledger, provider: Provider) -> None:

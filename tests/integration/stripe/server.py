@@ -1,6 +1,6 @@
 """localstripe, a stand-in for Stripe's server with cards and charges, as a process on a free loopback port.
 
-    python -m tests.integration.stripe_server
+    python -m tests.integration.stripe.server
 
 prints its port. Started this way it listens on the loopback interface only and keeps nothing on the disk.
 """
@@ -60,8 +60,8 @@ class Localstripe:
 @contextlib.contextmanager
 def running() -> Iterator[str]:
     """The URL of a server that ends with the block."""
-    command = [sys.executable, "-m", "tests.integration.stripe_server"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2])
+    command = [sys.executable, "-m", "tests.integration.stripe.server"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3])
     try:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{int(process.stdout.readline())}"

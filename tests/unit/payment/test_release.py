@@ -8,7 +8,7 @@ from serving.payment.refund import refund
 from serving.payment.release import Release
 from serving.payment.topup import resume, top_up
 from serving.values import Hold
-from tests.unit.exchanges import (
+from tests.unit.payment.exchanges import (
     LOOKUP,
     WALLET,
     Killed,
@@ -19,21 +19,6 @@ from tests.unit.exchanges import (
     pay_in,
     timed_out_after_committing,
 )
-
-
-@pytest.fixture
-def power() -> Power:
-    return Power()
-
-
-@pytest.fixture
-def ledger(power: Power) -> Ledger:
-    return Ledger(power)
-
-
-@pytest.fixture
-def provider(power: Power) -> Provider:
-    return Provider(power)
 
 
 @pytest.mark.parametrize("moment", range(1, 7))

@@ -1,6 +1,6 @@
 """A saved card held for one notification: from the payment stage to settlement, over the real broker and real HTTP."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import pytest
 
@@ -11,7 +11,6 @@ from serving.payment.policy import Defaults
 from serving.payment.provider import Done, payer_of
 from serving.payment.release import Release
 from serving.payment.stage import Payment
-from serving.payment.stripe_api import Checkout
 from serving.payment.stripe_client import StripeClient
 from serving.payment.topup import resume
 from serving.pipeline import Outcome, Stage
@@ -19,9 +18,8 @@ from serving.queue.client import Client
 from serving.settlement import Settlement
 from serving.stage import Handler
 from tests.integration.stages import accept, always, is_at, row, working
-from tests.integration.stripe_checkout import DECLINED, GOOD, new_card
-from tests.integration.stripe_proxy import Proxy, opened
-from tests.integration.stripe_server import API_KEY, running
+from tests.integration.stripe.payer import DECLINED, GOOD, save_card
+from tests.integration.stripe.proxy import Proxy
 
 Eventually = Callable[..., Awaitable[None]]
 
@@ -48,25 +46,6 @@ class FirstTime(Faults):
         return Fault.TIMEOUT if is_new else None
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with running() as url:
-        yield url
-
-
-@pytest.fixture
-async def proxy(server: str) -> AsyncIterator[Proxy]:
-    async with opened(server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def stripe(proxy: Proxy) -> AsyncIterator[StripeClient]:
-    pages = Checkout("https://clarion.example/back/{key}", "https://clarion.example/back/{key}")
-    async with StripeClient(API_KEY, pages, url=proxy.url, timeout=1.0) as client:
-        yield client
-
-
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("serving.stage.backoff", lambda _: 0.05)
@@ -77,9 +56,7 @@ async def enrol(client: Client, proxy: Proxy, card: str | None) -> None:
     person = {"lookup": RECIPIENT.hex(), "address": "00", "certificate": None, "wishes": {}, "policy": {"card": True}}
     await client.execute("enroll_recipient", **person)
     if card is not None:
-        customer = (await proxy.localstripe.post("/v1/customers", metadata__payer=PAYER)).json()["id"]
-        method = await new_card(proxy.localstripe, card)
-        (await proxy.localstripe.post(f"/v1/payment_methods/{method}/attach", customer=customer)).raise_for_status()
+        await save_card(proxy.localstripe, PAYER, card)
 
 
 def stages(client: Client, stripe: StripeClient, delivery: Outcome) -> tuple[Mapping[Stage, Handler], Payment]:
@@ -92,7 +69,7 @@ def stages(client: Client, stripe: StripeClient, delivery: Outcome) -> tuple[Map
         Stage.PAYMENT: payment.handle,
         Stage.NOTICE: always(p.Asked(1, 4e9)),
         Stage.DELIVERY: always(delivery),
-        Stage.SETTLEMENT: Settlement(release, release.let_go).handle,
+        Stage.SETTLEMENT: Settlement(release, release.void).handle,
     }, payment
 
 

@@ -1,54 +1,25 @@
 """Cards held, captured, let go and refunded by Stripe over real HTTP, once whatever is lost on the way."""
 
-from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 
 import pytest
 
 from serving.payment.faults import Fault, Faults
 from serving.payment.provider import Absent, Declined, Done, NeedsPayer, Order, Unknown, Verb
-from serving.payment.stripe_api import Checkout
 from serving.payment.stripe_client import StripeClient
-from tests.integration.stripe_checkout import ASKS_THE_PAYER, DECLINED, GOOD, new_card, pay
-from tests.integration.stripe_proxy import Proxy, opened
-from tests.integration.stripe_server import API_KEY, running
+from tests.integration.stripe.payer import ASKS_THE_PAYER, DECLINED, GOOD, pay, save_card
+from tests.integration.stripe.proxy import Proxy
 
 PAYER = "0123456789abcdef"
-CHECKOUT = Checkout("https://clarion.example/paid/{key}", "https://clarion.example/pay")
 HOLD = Order("7:hold", Verb.HOLD, PAYER, 500, "EUR")
 INTENTS = "/v1/payment_intents"
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")  # Stripe's library, of httpx
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[str]:
-    with running() as url:
-        yield url
-
-
-@pytest.fixture
-async def proxy(server: str) -> AsyncIterator[Proxy]:
-    async with opened(server) as proxy:
-        yield proxy
-
-
-@pytest.fixture
-async def stripe(proxy: Proxy) -> AsyncIterator[StripeClient]:
-    async with StripeClient(API_KEY, CHECKOUT, url=proxy.url, timeout=1.0) as client:
-        yield client
-
-
-async def save_card(proxy: Proxy, number: str = GOOD) -> None:
-    """As a top-up on the page does."""
-    customer = (await proxy.localstripe.post("/v1/customers", metadata__payer=PAYER)).json()["id"]
-    card = await new_card(proxy.localstripe, number)
-    (await proxy.localstripe.post(f"/v1/payment_methods/{card}/attach", customer=customer)).raise_for_status()
-
-
 async def held(stripe: StripeClient, proxy: Proxy) -> str:
     """The reference of a hold."""
-    await save_card(proxy)
+    await save_card(proxy.localstripe, PAYER, GOOD)
     answer = await stripe.perform(HOLD)
     assert isinstance(answer, Done)
     return answer.reference
@@ -102,7 +73,7 @@ async def test_a_void_lets_the_hold_go_and_it_can_never_be_captured(stripe: Stri
 @pytest.mark.parametrize("fault", [Fault.TIMEOUT, Fault.HTML])
 async def test_an_answer_that_is_lost_makes_no_second_hold(stripe: StripeClient, proxy: Proxy, fault: Fault) -> None:
     """A timeout taken for a failure is how a card is held twice."""
-    await save_card(proxy)
+    await save_card(proxy.localstripe, PAYER, GOOD)
     proxy.faulty, proxy.faults = INTENTS, Faults({fault: 1.0}, 1)
     lost = await stripe.perform(HOLD)
     proxy.faults = Faults({}, 1)
@@ -135,7 +106,7 @@ async def test_an_answer_that_is_lost_is_found_by_asking(stripe: StripeClient, p
 
 async def test_a_hold_below_the_minimum_is_declined_before_stripe_is_asked(stripe: StripeClient, proxy: Proxy) -> None:
     """Cards have a minimum; smaller prices are what the wallet is for."""
-    await save_card(proxy)
+    await save_card(proxy.localstripe, PAYER, GOOD)
 
     assert await stripe.perform(replace(HOLD, amount=49)) == Declined("below_minimum")
     assert isinstance(await stripe.perform(replace(HOLD, amount=50)), Done)
@@ -146,7 +117,7 @@ async def test_a_card_that_cannot_be_held_is_declined_with_its_code(
     stripe: StripeClient, proxy: Proxy, card: str, code: str
 ) -> None:
     """The payer is told why, also when the first answer was lost."""
-    await save_card(proxy, card)
+    await save_card(proxy.localstripe, PAYER, card)
 
     assert await stripe.perform(HOLD) == Declined(code)
     assert await stripe.find(HOLD) == Declined(code)

@@ -4,14 +4,12 @@ import itertools
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import httpx
 from aiohttp import web
 
-from tests.integration.stripe_intents import page, problem
-from tests.integration.stripe_server import Localstripe
+from tests.integration.stripe.intents import page, problem
+from tests.integration.stripe.payer import new_card
+from tests.integration.stripe.server import Localstripe
 
-GOOD, DECLINED, ASKS_THE_PAYER = "4242424242424242", "4000000000000341", "4000002500003155"
-"""Card numbers (https://docs.stripe.com/testing)."""
 REQUIRED = ("mode", "customer", "success_url", "line_items[0][price_data][unit_amount]")
 
 Emit = Callable[[str, dict[str, Any]], Awaitable[None]]
@@ -98,25 +96,6 @@ class Checkout:
         if intent.is_error or session["id"] not in self._saves_card:
             await self._localstripe.post(f"/v1/payment_methods/{card}/detach")
         return None if intent.is_error else str(intent.json()["id"])
-
-
-async def pay(url: str, card: str = GOOD) -> int:
-    """What the payer does on the page; the status that the browser gets."""
-    async with httpx.AsyncClient(trust_env=False) as browser:
-        return (await browser.post(url, data={"card": card})).status_code
-
-
-async def new_card(localstripe: Localstripe, number: str) -> str:
-    """The id of a card that belongs to nobody yet."""
-    card = await localstripe.post(
-        "/v1/payment_methods",
-        type="card",
-        card__number=number,
-        card__exp_month="12",
-        card__exp_year="2040",
-        card__cvc="123",
-    )
-    return str(card.raise_for_status().json()["id"])
 
 
 def _session(id_: str, form: dict[str, str], url: str) -> dict[str, Any]:

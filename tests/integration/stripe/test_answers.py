@@ -9,12 +9,12 @@ from aiohttp import web
 
 from serving.errors import ConfigurationError
 from serving.payment.provider import Answer, Declined, Done, Order, TryLater, Unknown, Verb
-from serving.payment.stripe_api import Checkout
 from serving.payment.stripe_client import StripeClient, connect_stripe
 from serving.settings import Settings
+from tests.integration.stripe.payer import CHECKOUT
+from tests.integration.stripe.server import API_KEY
 
-API_KEY, PAYER = "sk_test_clarion", "0123456789abcdef"
-CHECKOUT = Checkout("https://clarion.example/paid/{key}", "https://clarion.example/pay")
+PAYER = "0123456789abcdef"
 ORDERS = [Order(f"7:{verb}", verb, PAYER, 500, "EUR", "pi_2") for verb in Verb if verb is not Verb.RELEASE]
 HOLD = Order("7:hold", Verb.HOLD, PAYER, 500, "EUR")
 
@@ -105,4 +105,4 @@ async def test_a_release_needs_no_call() -> None:
 def test_without_an_api_key_the_client_says_what_to_set() -> None:
     """A process that starts without it would take every top-up and finish none."""
     with pytest.raises(ConfigurationError, match="CLARION_STRIPE_KEY"):
-        connect_stripe(Settings(provider="stripe"))
+        connect_stripe(Settings(provider="stripe", delivery_expiry=2 * 86_400.0, hold_expiry=4 * 86_400.0))

@@ -18,9 +18,9 @@ import stripe
 from aiohttp import web
 
 from serving.payment.faults import Fault, Faults
-from tests.integration.stripe_checkout import Checkout
-from tests.integration.stripe_intents import Intents, content_type, problem
-from tests.integration.stripe_server import API_KEY, Localstripe
+from tests.integration.stripe.checkout import Checkout
+from tests.integration.stripe.intents import Intents, content_type, problem
+from tests.integration.stripe.server import API_KEY, Localstripe
 
 SECRET = "whsec_clarion"
 NOT_KEPT = (400, 401, 409, 429)
