@@ -19,7 +19,7 @@ from starlette.routing import Mount, Route
 
 from serving.web.desk import Due
 from serving.web.pay import application
-from tests.unit.desks import NOW, TOKEN, FakeDesk
+from tests.unit.pay_page.desks import NOW, TOKEN, FakeDesk
 
 SIZE = {"width": 360, "height": 740}
 AGENT = (

@@ -13,7 +13,7 @@ from serving.errors import BrokerUnavailable
 from serving.web.desk import BadToken, Credited, Declined, DueState, Redirect
 from tests.interop import axe
 from tests.interop.browsers import SIZE, Served, chromium, phone, serving
-from tests.unit.desks import DUE, LINES, FakeDesk
+from tests.unit.pay_page.desks import DUE, LINES, FakeDesk
 
 Scheme = Literal["light", "dark"]
 SCHEMES: tuple[Scheme, ...] = ("light", "dark")

@@ -1,14 +1,13 @@
 """The pay page says no: a calm page each time, the money untouched, and the token kept to itself."""
 
 import re
-from collections.abc import Iterator
 
 import pytest
 from starlette.testclient import TestClient
 
 from serving.errors import BrokerUnavailable
 from serving.web.desk import BadToken, Redirect
-from tests.unit.desks import FORM, HOME, TOKEN, FakeDesk, browsing
+from tests.unit.pay_page.desks import FORM, HOME, TOKEN, FakeDesk
 
 HEADERS = {  # written out again: what is dropped there must be missed here
     "Referrer-Policy": "no-referrer",
@@ -17,17 +16,6 @@ HEADERS = {  # written out again: what is dropped there must be missed here
     "X-Robots-Tag": "noindex",
     "Cache-Control": "no-store",
 }
-
-
-@pytest.fixture
-def desk() -> FakeDesk:
-    return FakeDesk()
-
-
-@pytest.fixture
-def http(desk: FakeDesk) -> Iterator[TestClient]:
-    with browsing(desk) as client:
-        yield client
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """The pay page in process: what it shows, what each button does, and that nothing is paid twice."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -10,18 +9,7 @@ from starlette.testclient import TestClient
 from serving.web.desk import Declined, DueState, Pending, Redirect, TopUp
 from serving.web.pages import TEMPLATES
 from serving.web.pay import application
-from tests.unit.desks import DUE, FORM, HOME, KEY, LINES, NOW, PROVIDER, TOKEN, FakeDesk, browsing
-
-
-@pytest.fixture
-def desk() -> FakeDesk:
-    return FakeDesk()
-
-
-@pytest.fixture
-def http(desk: FakeDesk) -> Iterator[TestClient]:
-    with browsing(desk) as client:
-        yield client
+from tests.unit.pay_page.desks import DUE, FORM, HOME, KEY, LINES, NOW, PROVIDER, TOKEN, FakeDesk
 
 
 def test_the_page_tells_who_writes_the_price_the_time_and_the_balance(http: TestClient) -> None:

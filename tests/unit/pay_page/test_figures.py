@@ -3,25 +3,13 @@
 import csv
 import io
 import re
-from collections.abc import Iterator
 
 import pytest
 from starlette.testclient import TestClient
 
 from serving.web.amounts import money, time_left
 from serving.web.desk import Line
-from tests.unit.desks import HOME, HOUR, NOW, FakeDesk, browsing
-
-
-@pytest.fixture
-def desk() -> FakeDesk:
-    return FakeDesk()
-
-
-@pytest.fixture
-def http(desk: FakeDesk) -> Iterator[TestClient]:
-    with browsing(desk) as client:
-        yield client
+from tests.unit.pay_page.desks import HOME, HOUR, NOW, FakeDesk
 
 
 def test_the_statement_reads_on_a_phone_and_in_a_spreadsheet(http: TestClient) -> None:
