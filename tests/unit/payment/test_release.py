@@ -142,6 +142,30 @@ async def test_what_a_sender_paid_another_way_is_ours_already(ledger: Ledger, pr
     await Release(ledger, provider)(7, LOOKUP, Hold(5, "EUR", "wallet:sender:bank"))
 
 
+async def test_a_provider_that_will_not_release_what_a_sender_s_wallet_holds_is_asked_again(
+    ledger: Ledger, provider: Provider
+) -> None:
+    """Only `insufficient` says that no money is kept; after any other refusal ours would stay there."""
+    provider.answers = [always(Declined("account_closed"))]
+    with pytest.raises(Temporary):
+        await Release(ledger, provider)(7, LOOKUP, Hold(5, "EUR", "wallet:sender:bank"))
+
+    assert ledger.intents["7:capture"]["state"] == "open"
+
+
+@pytest.mark.parametrize(("reason", "errors"), [("insufficient", 0), ("account_closed", 1)])
+async def test_a_debt_s_release_that_is_declined_is_told_unless_the_money_came_another_way(
+    ledger: Ledger, provider: Provider, caplog: pytest.LogCaptureFixture, reason: str, errors: int
+) -> None:
+    """Its intent is closed, so the log is the only place where anybody learns of it."""
+    repaid = {"payer": "p", "amount": 5, "currency": "EUR"}
+    await ledger.execute("open_intent", key="k:repaid", verb="release", notification=None, payload=repaid, reserve=None)
+    provider.answers = [always(Declined(reason))]
+    await resume(ledger, provider)
+
+    assert [record.levelname for record in caplog.records] == ["ERROR"] * errors
+
+
 async def test_a_repaid_debt_that_no_provider_keeps_is_asked_about_once(ledger: Ledger, provider: Provider) -> None:
     """The same for a debt: its release ends, and is not asked for every half minute for ever."""
     repaid = {"payer": "p", "amount": 5, "currency": "EUR"}
