@@ -18,8 +18,9 @@ WORDS = ("please", "look", "now", "weekly", "news", "disk", "full", "nothing", "
 
 @pytest.fixture(scope="session")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A two-layer encoder with random weights and a vocabulary of a few words."""
-    from transformers import BertConfig, BertModel  # seconds that only these tests have to wait
+    """A two-layer encoder with random weights, the same ones each time, and a vocabulary of a few words."""
+    import torch  # seconds that only these tests have to wait
+    from transformers import BertConfig, BertModel
 
     folder = tmp_path_factory.mktemp("encoder")
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"]
@@ -36,7 +37,9 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         num_attention_heads=2,
         intermediate_size=64,
     )
-    BertModel(shape, add_pooling_layer=False).save_pretrained(folder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        BertModel(shape, add_pooling_layer=False).save_pretrained(folder)
     return folder
 
 
