@@ -91,6 +91,17 @@ class TestEnds:
 
         assert (store.balance(WALLET), store.row(second)["state"]) == (5, "queued")
 
+    def test_what_settlement_returns_wakes_who_waits_for_it(self, store: Store) -> None:
+        """The common way: the receiver refuses, and the next mail can be paid from the same money."""
+        first, second = (store.accept().notifications[0] for _ in range(2))
+        store.fund(5)
+        store.walk(*TO_PAYMENT, ("payment", "held", held(first)))
+        store.walk(*TO_PAYMENT, ("payment", "unfunded", {"until": store.now + 86_400.0}))
+        back = {"postings": [Posting(f"hold:{first}", -5), Posting(WALLET, 5)], "currency": "EUR"}
+        store.walk(("delivery", "undeliverable", {}), ("settlement", "returned", back))
+
+        assert (store.balance(WALLET), store.row(second)["state"]) == (5, "queued")
+
     def test_a_call_about_a_card_outlives_the_notification_that_it_was_for(self, store: Store) -> None:
         """Whether the card is held is not known when the operator gives up: somebody must go on asking."""
         (id_,) = store.accept().notifications

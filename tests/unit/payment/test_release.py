@@ -2,11 +2,11 @@
 
 import pytest
 
-from serving.errors import Temporary
+from serving.errors import Refused, Temporary
 from serving.payment.provider import Absent, Answer, Declined, Done, NeedsPayer, Order, TryLater, Unknown, Verb
 from serving.payment.refund import refund
 from serving.payment.release import Release
-from serving.payment.topup import resume, top_up
+from serving.payment.topup import resume, resume_one, top_up
 from serving.values import Hold
 from tests.unit.payment.exchanges import (
     LOOKUP,
@@ -174,3 +174,46 @@ async def test_a_repaid_debt_that_no_provider_keeps_is_asked_about_once(ledger: 
     await resume(ledger, provider)
 
     assert ledger.intents["k:repaid"]["state"] == "refused"
+
+
+@pytest.mark.parametrize(("reason", "pause"), [("storage", None), ("denied", 3600.0)])
+async def test_a_full_disk_is_over_soon_and_any_other_refusal_is_not(
+    ledger: Ledger, provider: Provider, monkeypatch: pytest.MonkeyPatch, reason: str, pause: float | None
+) -> None:
+    """Without a pause of its own the stage's backoff decides: seconds; money waits no hour for a disk."""
+
+    async def refuse(_: str, /, **__: object) -> dict[str, object]:
+        raise Refused(reason, "not now")
+
+    monkeypatch.setattr(ledger, "execute", refuse)
+    with pytest.raises(Temporary) as temporary:
+        await Release(ledger, provider)(7, LOOKUP, Hold(5, "EUR", WALLET))
+
+    assert temporary.value.retry_after == pause
+
+
+HOLD = {"payer": "p", "amount": 5, "currency": "EUR"}
+
+
+async def test_a_call_that_a_stage_will_ask_about_is_left_to_it(ledger: Ledger, provider: Provider) -> None:
+    """It still waits there, and two that end one intent would race."""
+    await ledger.execute("open_intent", key="7:hold", verb="hold", notification=7, payload=HOLD, reserve=None)
+    intent = {"key": "7:hold", **ledger.intents["7:hold"]}
+
+    assert await resume_one(ledger, provider, intent) is None
+    assert (provider.asked, ledger.intents["7:hold"]["state"]) == (0, "open")
+
+
+@pytest.mark.parametrize(
+    ("freed", "state"), [(Done("1"), "refused"), (Declined("captured"), "refused"), (Unknown("no answer"), "open")]
+)
+async def test_a_card_held_for_what_was_given_up_is_asked_about_until_it_is_free(
+    ledger: Ledger, provider: Provider, freed: Answer, state: str
+) -> None:
+    """Nobody's money may stay held because one answer was lost."""
+    await ledger.execute("open_intent", key="7:hold", verb="hold", notification=None, payload=HOLD, reserve=None)
+    provider.committed["7:hold"] = Order("7:hold", Verb.HOLD, "p", 5, "EUR")
+    provider.answers = [always(freed)]
+    await resume(ledger, provider)
+
+    assert ledger.intents["7:hold"]["state"] == state
