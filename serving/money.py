@@ -48,9 +48,15 @@ def clearing_of(provider: str) -> str:
     return f"clearing:{provider}"
 
 
+def card_of(wallet: str) -> str:
+    """What a provider owes us of the card of a wallet's owner: a clearing account for each payer, so that a statement
+    can tell of it."""
+    return f"card:{wallet.removeprefix('wallet:')}"
+
+
 def hold(notification: int, source: str, amount: int) -> Postings:
-    """Set aside; the source is a wallet, a clearing where a card is held, or a debt where nobody pays and it is
-    delivered all the same."""
+    """Set aside; the source is a wallet, a payer's card, or a debt where nobody pays and it is delivered all the
+    same."""
     return _move(_lender(source), held_for(notification), amount)
 
 

@@ -37,7 +37,7 @@ from serving.sealing import load_lookup, load_sealing
 from serving.settings import Settings
 from serving.values import Prediction
 from serving.web import pay
-from serving.web.token import PayTokens
+from serving.web.token import Links
 from serving.worker import StageWorker
 
 TIMEOUT = 120.0
@@ -244,8 +244,8 @@ class Gateway:
             payments=self._payments,
         )
         _public.state.api, _public.state.record = self._api, _record
-        tokens, offer = PayTokens(keys.lookup.derive("pay")), Offer(settings.top_ups, settings.currency)
-        _pay.state.desk = PayDesk(self._client, self._provider, tokens, offer, time.time)
+        links, offer = Links(keys.lookup.derive("pay")), Offer(settings.top_ups, settings.currency)
+        _pay.state.desk = PayDesk(self._client, self._provider, links, offer, time.time)
         _pay.state.provider = PAGES[settings.provider]
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]

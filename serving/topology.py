@@ -20,7 +20,7 @@ from serving.queue.topology import Body, Edge, Place, Topology
 
 _BODIES: dict[Stage, Body] = {Stage.PAYMENT: "none", Stage.SETTLEMENT: "none", Stage.DELIVERY: "envelope"}
 _REQUIRES = {Stage.PAYMENT: ("envelope",), Stage.DELIVERY: ("envelope", "payment")}
-_PAYERS = ("wallet:", "debt:", "advances", "clearing:", "hold:")
+_PAYERS = ("wallet:", "debt:", "advances", "card:", "hold:")
 _ACCOUNTS = {Stage.PAYMENT: (*_PAYERS, "allowances"), Stage.SETTLEMENT: (*_PAYERS, "revenue")}
 _ANALYSES = frozenset({Stage.AUTHENTICATION, Stage.CLASSIFICATION, Stage.REANALYSIS})
 _PRIORITY: dict[type[Outcome], bool] = {Urgent: True, FailedOpen: True, NotUrgent: False, Unverified: False}

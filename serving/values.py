@@ -42,8 +42,8 @@ Envelope = Sealed | OpenByPolicy
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """Money set aside for one notification, in minor units, from `account`: a wallet, a debt, or a provider's clearing,
-    where a card is held and `reference` is the provider's name for that. After `until` (seconds since the epoch; 0 for
+    """Money set aside for one notification, in minor units, from `account`: a wallet, a debt, or the payer's card,
+    where `reference` is the provider's name for what is held. After `until` (seconds since the epoch; 0 for
     never) it is not delivered any more, and what is held goes back. Made by `payment` alone."""
 
     amount: int

@@ -194,9 +194,9 @@ def _settlement(parts: Parts) -> Wired:
 
 def _notice(parts: Parts) -> Wired:
     from serving.notice.stage import Notice, Post
-    from serving.web.token import PayTokens
+    from serving.web.token import Links
 
     settings = parts.settings
     content, lookup = load_unsealing(settings.keys, "content"), load_lookup(settings.keys)
-    post = Post(settings.mail_from, settings.pay_url, PayTokens(lookup.derive("pay")))
+    post = Post(settings.mail_from, settings.pay_url, Links(lookup.derive("pay")))
     return Wired(Notice(parts.client, content, lookup, post, time.time).handle)

@@ -20,13 +20,17 @@ _BUTTON = "display:inline-block;padding:.8em 1.6em;background:#0a5;color:#fff;te
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """Who writes, what delivery costs (minor units), until when (seconds since the epoch), and where it is paid."""
+    """Who writes, what delivery costs (minor units), until when (seconds since the epoch), and where it is paid.
+
+    `statement` is the payer's own: who forwards `link`, for somebody else to pay, leaves it out.
+    """
 
     sender: str
     amount: int
     currency: str
     until: float
     link: str
+    statement: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,18 +75,20 @@ def _request_text(request: Request, price: str) -> str:
         f"{request.sender} has written something urgent to you.\n\n"
         f"Its delivery costs {price}. It waits until {utc(request.until)}.\n\n"
         f"Pay here, and it arrives at once:\n{request.link}\n\n"
+        f"What you have paid so far, for your eyes alone:\n{request.statement}\n\n"
         f"Nobody needs to answer this mail.\n"
     )
 
 
 def _request_html(request: Request, price: str, picture: str) -> str:
-    link = escape(request.link, quote=True)
+    link, statement = escape(request.link, quote=True), escape(request.statement, quote=True)
     return (
         f'<!DOCTYPE html>\n<html lang="en"><body style="{_STYLE}">\n'
         f"<p><bdi><b>{escape(request.sender)}</b></bdi> has written something urgent to you.</p>\n"
         f"<p>Its delivery costs <b>{escape(price)}</b>. It waits until {utc(request.until)}.</p>\n"
         f'<p><a href="{link}" style="{_BUTTON}">Pay {escape(price)}</a></p>\n'
         f'<p>Or with a phone:<br><img src="cid:{picture[1:-1]}" alt="The same link as a QR code" width="180"></p>\n'
+        f'<p><a href="{statement}">What you have paid so far</a>, for your eyes alone.</p>\n'
         f"</body></html>\n"
     )
 

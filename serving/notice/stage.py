@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from data.parse import Unreadable, parse
+from serving import money
 from serving.addresses import domain_of
 from serving.errors import BrokerUnavailable, Refused, Temporary
 from serving.identifiers import format_id
@@ -20,7 +21,7 @@ from serving.notice.letter import Lapse, Request, write_lapse, write_request
 from serving.pipeline import Asked, Expired, Stage
 from serving.sealing import LookupKey, UnsealingKey
 from serving.stage import MAX_FAILURES, Work, failures_at
-from serving.web.token import SHOWN_AFTERWARDS, PayTokens
+from serving.web.token import SHOWN_AFTERWARDS, Links
 
 LOOK_AGAIN = 5.0
 """Seconds until the wallet is looked into once more: money may have come while the request was written."""
@@ -45,7 +46,7 @@ class Post:
 
     mail_from: str
     pay_url: str
-    tokens: PayTokens
+    links: Links
 
 
 class Notice:
@@ -117,8 +118,10 @@ class Notice:
 
     def _request(self, work: Work, sender: str) -> bytes:
         due, address = work.facts["due"], self._content.unseal(work.address).decode()
-        link = f"{self._post.pay_url}/{self._post.tokens.make(work.id, due['until'] + SHOWN_AFTERWARDS)}"
-        request = Request(sender, due["amount"], due["currency"], due["until"], link)
+        link = f"{self._post.pay_url}/{self._post.links.pay.make(work.id, due['until'] + SHOWN_AFTERWARDS)}"
+        token = self._post.links.statement.make(money.wallet_of(work.recipient), self._clock())
+        statement = f"{self._post.pay_url}/statement/{token}"
+        request = Request(sender, due["amount"], due["currency"], due["until"], link, statement)
         return write_request(request, self._post.mail_from, address, self._now())
 
     def _origin(self, body: bytes) -> tuple[str, str]:

@@ -1,18 +1,19 @@
 """The pay page's other side: what a notification asks for, paid from the wallet or by way of a provider."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, assert_never
 
+from serving import money
 from serving.errors import Refused
 from serving.payment import provider as providers
 from serving.payment.exchange import Ledger
 from serving.payment.provider import Provider
 from serving.payment.statement import line_of, movements
 from serving.payment.topup import resume_one, top_up
-from serving.web.desk import BadToken, Credited, Declined, Due, DueState, Line, Pending, Redirect, TopUp
-from serving.web.token import SHOWN_AFTERWARDS, PayTokens
+from serving.web.desk import BadToken, Credited, Declined, Due, DueState, Pending, Redirect, Statement, TopUp
+from serving.web.token import SHOWN_AFTERWARDS, Links
 
 _WAITING = frozenset({"payment", "notice"})
 _ENDED = frozenset({"dead", "discarded", "rejected"})
@@ -30,11 +31,11 @@ class PayDesk:
     """Serves one page for each token. It moves no money by itself: the payment stage holds, a provider charges."""
 
     def __init__(
-        self, ledger: Ledger, provider: Provider, tokens: PayTokens, offer: Offer, clock: Callable[[], float]
+        self, ledger: Ledger, provider: Provider, links: Links, offer: Offer, clock: Callable[[], float]
     ) -> None:
         self._ledger = ledger
         self._provider = provider
-        self._tokens = tokens
+        self._links = links
         self._offer = offer
         self._clock = clock
 
@@ -48,7 +49,7 @@ class PayDesk:
             amount=asked["amount"],
             currency=asked["currency"],
             until=asked["until"],
-            balance=await self._balance(row),
+            balance=await self._balance(_wallet(row)),
             state=_state(row, self._clock()),
             top_ups=self._offer.amounts,
         )
@@ -57,7 +58,7 @@ class PayDesk:
         """See `serving.web.desk.Desk`. It wakes the notification; the payment stage makes the hold, or finds that
         another notification was faster."""
         row = await self._notification(token)
-        if await self._balance(row) < row["facts"]["due"]["amount"]:
+        if await self._balance(_wallet(row)) < row["facts"]["due"]["amount"]:
             return False
         if row["state"] == "parked":
             with suppress(Refused):  # somebody woke it meanwhile
@@ -73,7 +74,7 @@ class PayDesk:
         answer = await top_up(
             self._ledger,
             self._provider,
-            wallet=f"wallet:{row['recipient']}",
+            wallet=_wallet(row),
             amount=amount,
             currency=self._offer.currency,
             key=key,
@@ -98,23 +99,28 @@ class PayDesk:
             raise BadToken("forged")
         await resume_one(self._ledger, self._provider, intents[0])
         rows = await self._ledger.query("notification", id=rest.partition(":")[0])
-        return self._tokens.make(int(rows[0]["id"]), rows[0]["facts"]["due"]["until"] + SHOWN_AFTERWARDS)
+        return self._links.pay.make(int(rows[0]["id"]), rows[0]["facts"]["due"]["until"] + SHOWN_AFTERWARDS)
 
-    async def statement(self, token: str) -> Sequence[Line]:
+    async def statement(self, token: str) -> Statement:
         """See `serving.web.desk.Desk`."""
-        row = await self._notification(token)
-        return [line_of(each) for each in await movements(self._ledger, f"wallet:{row['recipient']}")]
+        wallet = self._links.statement.read(token, self._clock())
+        lines = [line_of(each) for each in await movements(self._ledger, wallet)]
+        return Statement(lines, await self._balance(wallet), self._offer.currency)
 
     async def _notification(self, token: str) -> dict[str, Any]:
-        id_ = self._tokens.read(token, self._clock())
+        id_ = self._links.pay.read(token, self._clock())
         rows = await self._ledger.query("notification", id=str(id_))
         if not rows or "due" not in rows[0]["facts"]:
             raise BadToken("forged")
         return rows[0]
 
-    async def _balance(self, row: Mapping[str, Any]) -> int:
-        rows = await self._ledger.query("balance", account=f"wallet:{row['recipient']}")
+    async def _balance(self, wallet: str) -> int:
+        rows = await self._ledger.query("balance", account=wallet)
         return int(rows[0]["balance"]) if rows else 0
+
+
+def _wallet(row: Mapping[str, Any]) -> str:
+    return money.wallet_of(bytes.fromhex(row["recipient"]))
 
 
 def _state(row: Mapping[str, Any], now: float) -> DueState:

@@ -109,8 +109,7 @@ class Payment:
         answer = await exchange(self._ledger, self._provider, order, notification=work.id)
         match answer:
             case Done(reference):
-                clearing = money.clearing_of(self._provider.name)
-                return Held(self._dated(replace(hold, account=clearing, reference=reference)))
+                return Held(self._dated(replace(hold, account=money.card_of(hold.account), reference=reference)))
             case Declined():
                 await close(self._ledger, order, answer)
                 return None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 from serving.identifiers import format_id
-from serving.money import debt_of
+from serving.money import card_of, debt_of
 from serving.web.desk import Line
 
 PAGE = 1_000
@@ -20,11 +20,11 @@ class Books(Protocol):
 async def movements(
     books: Books, wallet: str, *, limit: int | None = None, before: int = LATEST
 ) -> list[dict[str, Any]]:
-    """What went into and out of a wallet and its owner's debt before the transfer `before`, the last first.
+    """What went into and out of a wallet, its owner's card and debt before the transfer `before`, the last first.
 
     All of it, or `limit` rows and what else belongs to the last of them: a repaid debt is one transfer and two rows.
     """
-    paid = await _rows(books, wallet, limit, before)
+    paid = [row for account in (wallet, card_of(wallet)) for row in await _rows(books, account, limit, before)]
     owed = [_as_owed(row) for row in await _rows(books, debt_of(wallet), limit, before)]
     rows = sorted([*paid, *owed], key=lambda row: int(row["seq"]), reverse=True)
     end = None if limit is None else [row["seq"] for row in rows[limit - 1 : limit]]

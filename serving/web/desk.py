@@ -41,6 +41,15 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Statement:
+    """What moved in a wallet, in the order in which it is to be read, and what is left (minor units)."""
+
+    lines: Sequence[Line]
+    balance: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True)
 class Credited:
     """The wallet has the money."""
 
@@ -94,6 +103,6 @@ class Desk(Protocol):
         """The token of the page from which the top-up of this key was begun; how it ended is found out first."""
         ...
 
-    async def statement(self, token: str) -> Sequence[Line]:
-        """What moved in the wallet, in the order in which it is to be read."""
+    async def statement(self, token: str) -> Statement:
+        """The wallet's statement; its token is another than that of a payment."""
         ...

@@ -45,7 +45,8 @@ class Guarded:
 
     async def _answer(self, request: Request) -> Response:
         token = request.path_params["token"]
-        home = f"{request.scope.get('root_path', '')}/{quote(token, safe='')}"
+        above = self.route.partition("{token}")[0]
+        home = f"{request.scope.get('root_path', '')}{above}{quote(token, safe='')}"
         try:
             return await self.endpoint(Visit(request, request.app.state.desk, token, home))
         except ClientDisconnect:

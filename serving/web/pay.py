@@ -39,11 +39,11 @@ def application(
     app = Starlette(
         routes=[
             _route("/back/{token}", "GET", page.come_back, pages),
+            _route("/statement/{token}", "GET", page.statement, pages),
+            _route("/statement/{token}/csv", "GET", page.spreadsheet, pages),
             _route("/{token}", "GET", page.show, pages),
             _route("/{token}/wallet", "POST", page.pay_from_wallet, pages),
             _route("/{token}/top-up", "POST", page.top_up, pages),
-            _route("/{token}/statement", "GET", page.statement, pages),
-            _route("/{token}/statement.csv", "GET", page.spreadsheet, pages),
             # BentoML mounts passively: without a last route that takes all, its own plain 404 would answer.
             Route("/{path:path}", Unmatched(pages)),
         ]
@@ -107,12 +107,12 @@ class PayPage:
 
     async def statement(self, visit: Visit) -> Response:
         """What moved in the wallet, to read."""
-        lines = await visit.desk.statement(visit.token)
-        return self._pages.page("statement", lines=lines, home=visit.home)
+        found = await visit.desk.statement(visit.token)
+        return self._pages.page("statement", found=found, home=visit.home)
 
     async def spreadsheet(self, visit: Visit) -> Response:
         """What moved in the wallet, to keep."""
-        text = as_csv(await visit.desk.statement(visit.token))
+        text = as_csv((await visit.desk.statement(visit.token)).lines)
         headers = {"Content-Disposition": 'attachment; filename="statement.csv"'}
         return Response(text, media_type="text/csv", headers=headers)
 

@@ -1,6 +1,7 @@
-"""The token in a pay page's address: it opens one notification's payment, while that waits, and nothing else."""
+"""The tokens in the pay page's addresses: each opens one thing, for its time, and nothing else."""
 
 import hashlib
+from typing import Any
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
@@ -9,27 +10,66 @@ from serving.web.desk import BadToken
 SHOWN_AFTERWARDS = 7 * 86_400.0
 """Seconds for which a page still says that it is too late."""
 
-_PURPOSE = "clarion.pay"
+STATEMENT_FOR = 30 * 86_400.0
+"""Seconds for which a link to a statement is good."""
 
 
 class PayTokens:
-    """Makes and reads tokens. Whoever holds the key can make one: the stage that asks, and the gateway."""
+    """Open one notification's payment: whoever has the link may pay for it, and sees no statement.
+
+    Whoever holds the key can make one: the stage that asks, and the gateway.
+    """
 
     def __init__(self, key: bytes) -> None:
-        options = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
-        self._serializer = URLSafeSerializer(key, salt=_PURPOSE, signer_kwargs=options)
+        self._tokens = _Tokens(key, "clarion.pay")
 
     def make(self, notification: int, until: float) -> str:
         """The token of a notification; it is good until then, seconds since the epoch."""
-        token: str = self._serializer.dumps([notification, int(until)])
-        return token
+        return self._tokens.make(notification, until)
 
     def read(self, token: str, now: float) -> int:
         """The notification's id; BadToken for one that is not ours or whose time is over."""
+        return int(self._tokens.read(token, now))
+
+
+class StatementTokens:
+    """Open one wallet's statement: a link of its own, so that who is sent the other one to pay does not see it."""
+
+    def __init__(self, key: bytes) -> None:
+        self._tokens = _Tokens(key, "clarion.statement")
+
+    def make(self, wallet: str, now: float) -> str:
+        """The token of a wallet's statement, good for `STATEMENT_FOR`."""
+        return self._tokens.make(wallet, now + STATEMENT_FOR)
+
+    def read(self, token: str, now: float) -> str:
+        """The wallet; BadToken for a token that is not ours or whose time is over."""
+        return str(self._tokens.read(token, now))
+
+
+class Links:
+    """Both, of one key."""
+
+    def __init__(self, key: bytes) -> None:
+        self.pay, self.statement = PayTokens(key), StatementTokens(key)
+
+
+class _Tokens:
+    """What is signed for one purpose is forged for every other."""
+
+    def __init__(self, key: bytes, purpose: str) -> None:
+        options = {"key_derivation": "hmac", "digest_method": hashlib.sha256}
+        self._serializer = URLSafeSerializer(key, salt=purpose, signer_kwargs=options)
+
+    def make(self, what: int | str, until: float) -> str:
+        token: str = self._serializer.dumps([what, int(until)])
+        return token
+
+    def read(self, token: str, now: float) -> Any:
         try:
-            notification, until = self._serializer.loads(token)
+            what, until = self._serializer.loads(token)
         except (BadSignature, ValueError, TypeError):
             raise BadToken("forged") from None
         if now > until:
             raise BadToken("expired")
-        return int(notification)
+        return what

@@ -37,8 +37,13 @@ class Served:
 
     @property
     def url(self) -> str:
-        """The page of the one token."""
-        return f"http://127.0.0.1:{self.port}/pay/{TOKEN}"
+        """The page of the token of a payment."""
+        return f"{self.origin}/pay/{TOKEN}"
+
+    @property
+    def origin(self) -> str:
+        """Where the pages are."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def elsewhere(self) -> str:

@@ -128,6 +128,7 @@ def fill(store: Store) -> None:
         ("DELETE FROM posting WHERE transfer = 3", "transfer 3: its hash"),
         ("INSERT INTO posting VALUES (2, 'clearing:test', 0)", "transfer 2: its hash"),
         ("UPDATE transfer SET at = at + 1 WHERE seq = 2", "transfer 2: its hash"),
+        ("UPDATE transfer SET at = at + 0.000001 WHERE seq = 2", "transfer 2: its hash"),
         ("UPDATE transfer SET key = 'x' WHERE seq = 3", "transfer 3: its hash"),
         ("UPDATE transfer SET hash = zeroblob(32) WHERE seq = 1", "transfer 1: its hash"),
         ("DELETE FROM transfer WHERE seq = 2", "transfer 2: it is missing"),

@@ -17,7 +17,7 @@ from serving.pipeline import Asked, Expired
 from serving.sealing import LookupKey, UnsealingKey
 from serving.stage import Work
 from serving.web.desk import BadToken
-from serving.web.token import PayTokens
+from serving.web.token import STATEMENT_FOR, Links
 from tests.unit import works
 
 NOW = 1_795_600_000.0
@@ -25,7 +25,7 @@ UNTIL = NOW + 3_600.0
 LAPSED = {"amount": 5, "currency": "EUR", "account": "wallet:ab"}
 CONTENT = UnsealingKey(bytes(PrivateKey.generate()))
 LOOKUP = LookupKey(b"l" * 32)
-TOKENS = PayTokens(LOOKUP.derive("pay"))
+LINKS = Links(LOOKUP.derive("pay"))
 MAIL = (
     b"From: Ward 7 <ward7@hospital.example>\r\nTo: ada@home.example\r\nSubject: Lab value 7.9\r\n"
     b"Message-ID: <lab-1@hospital.example>\r\n\r\nPotassium 7.9, call at once.\r\n"
@@ -65,7 +65,7 @@ def store() -> Store:
 
 
 def notice(store: Store) -> Notice:
-    post = Post("clarion@gate.example", "https://gate.example/pay", TOKENS)
+    post = Post("clarion@gate.example", "https://gate.example/pay", LINKS)
     return Notice(store, CONTENT, LOOKUP, post, lambda: NOW)
 
 
@@ -90,7 +90,20 @@ async def test_the_payer_is_told_who_writes_how_much_and_until_when(store: Store
     assert "Hospital <b> has written something urgent" in text_of(letter)
     assert "€0.05" in letter["Subject"]
     assert "2026-11-25 10:46 UTC" in text_of(letter)
-    assert TOKENS.read(token, UNTIL + 86_400.0) == 7
+    assert LINKS.pay.read(token, UNTIL + 86_400.0) == 7
+
+
+async def test_the_payer_gets_a_link_to_the_statement_that_the_link_to_pay_is_not(store: Store) -> None:
+    """The other one may be forwarded, for somebody else to pay."""
+    asked = work()
+    await notice(store).handle(asked)
+    token = text_of(store.letter).partition("https://gate.example/pay/statement/")[2].split()[0]
+
+    assert LINKS.statement.read(token, NOW) == f"wallet:{asked.recipient.hex()}"
+    with pytest.raises(BadToken, match="forged"):
+        LINKS.pay.read(token, NOW)
+    with pytest.raises(BadToken, match="expired"):
+        LINKS.statement.read(token, NOW + STATEMENT_FOR + 1)
 
 
 async def test_the_request_shows_its_link_as_a_qr_code(store: Store) -> None:
@@ -150,7 +163,9 @@ async def test_a_message_that_names_no_sender_expires_all_the_same(store: Store,
 
 def test_a_letter_is_made_of_what_mail_is_made_of() -> None:
     """CRLF and nothing that a mail server would have to mend; Message-ID is given where it leaves."""
-    request = Request("Ümlaut 🏥", 5, "EUR", UNTIL, "https://gate.example/pay/x")
+    request = Request(
+        "Ümlaut 🏥", 5, "EUR", UNTIL, "https://gate.example/pay/x", "https://gate.example/pay/statement/x"
+    )
     letter = write_request(request, "clarion@gate.example", "ada@home.example", datetime.fromtimestamp(NOW, UTC))
 
     assert letter.replace(b"\r\n", b"").count(b"\n") == 0
@@ -160,9 +175,9 @@ def test_a_letter_is_made_of_what_mail_is_made_of() -> None:
 @pytest.mark.parametrize(
     ("token", "now", "reason"),
     [
-        (TOKENS.make(7, UNTIL), UNTIL + 1, "expired"),
-        (PayTokens(b"another key").make(7, UNTIL), NOW, "forged"),
-        (TOKENS.make(7, UNTIL)[:-1], NOW, "forged"),
+        (LINKS.pay.make(7, UNTIL), UNTIL + 1, "expired"),
+        (Links(b"another key").pay.make(7, UNTIL), NOW, "forged"),
+        (LINKS.pay.make(7, UNTIL)[:-1], NOW, "forged"),
         ("", NOW, "forged"),
         ("é", NOW, "forged"),
     ],
@@ -170,7 +185,7 @@ def test_a_letter_is_made_of_what_mail_is_made_of() -> None:
 def test_a_token_that_is_not_ours_or_too_old_opens_nothing(token: str, now: float, reason: str) -> None:
     """The link is all that stands between the internet and somebody's wallet."""
     with pytest.raises(BadToken) as bad:
-        TOKENS.read(token, now)
+        LINKS.pay.read(token, now)
 
     assert bad.value.reason == reason
 

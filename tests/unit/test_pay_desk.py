@@ -11,12 +11,24 @@ from serving.payment.desk import Offer, PayDesk
 from serving.payment.provider import Absent, Answer, Order
 from serving.payment.statement import LATEST
 from serving.web.desk import BadToken, Credited, Declined, DueState, Pending, Redirect, TopUp
-from serving.web.token import PayTokens
+from serving.web.token import Links
 
 NOW = 1_000.0
-TOKENS = PayTokens(b"k" * 32)
-TOKEN = TOKENS.make(7, 2_000.0)
+LINKS = Links(b"k" * 32)
+TOKEN = LINKS.pay.make(7, 2_000.0)
 RECIPIENT = "ab" * 32
+STATEMENTS: dict[str, list[dict[str, Any]]] = {
+    f"card:{RECIPIENT}": [
+        {"seq": 4, "at": 9.7, "key": "9:held", "notification": "9", "currency": "EUR", "amount": -9},
+    ],
+    f"debt:wallet:{RECIPIENT}": [
+        {"seq": 3, "at": 9.5, "key": "8:captured", "notification": "8", "currency": "EUR", "amount": -5},
+    ],
+    f"wallet:{RECIPIENT}": [
+        {"seq": 2, "at": 9.0, "key": "7:captured", "notification": "7", "currency": "EUR", "amount": -5},
+        {"seq": 1, "at": 8.0, "key": "page:7:500:x", "notification": None, "currency": "EUR", "amount": 500},
+    ],
+}
 DUE = {"amount": 5, "currency": "EUR", "until": 2_000.0}
 
 
@@ -35,14 +47,9 @@ class Ledger:
             "principal": [{"name": "Hospital"}],
             "intent": [{**each, "state": "open"} for key, each in self.intents.items() if key == parameters.get("key")],
             "balance": [{"balance": self.balance}] if parameters.get("account") == f"wallet:{RECIPIENT}" else [],
-            "statement": []
-            if parameters.get("before") != LATEST
-            else [{"seq": 3, "at": 9.5, "key": "8:captured", "notification": "8", "currency": "EUR", "amount": -5}]
-            if parameters.get("account") == f"debt:wallet:{RECIPIENT}"
-            else [
-                {"seq": 2, "at": 9.0, "key": "7:captured", "notification": "7", "currency": "EUR", "amount": -5},
-                {"seq": 1, "at": 8.0, "key": "page:7:500:x", "notification": None, "currency": "EUR", "amount": 500},
-            ],
+            "statement": STATEMENTS.get(str(parameters.get("account")), [])
+            if parameters.get("before") == LATEST
+            else [],
         }
         return rows[name]
 
@@ -79,7 +86,7 @@ def row(state: str = "parked", stage: str | None = "payment", **facts: Any) -> d
 
 
 def desk(ledger: Ledger, answer: Answer | None = None, now: float = NOW) -> PayDesk:
-    return PayDesk(ledger, Provider(answer or providers.Done("1")), TOKENS, Offer((500,), "EUR"), lambda: now)
+    return PayDesk(ledger, Provider(answer or providers.Done("1")), LINKS, Offer((500,), "EUR"), lambda: now)
 
 
 @pytest.mark.parametrize(
@@ -133,7 +140,7 @@ async def test_each_answer_of_a_provider_is_one_of_the_page(answer: Answer, told
 async def test_a_double_click_is_one_order() -> None:
     """The form's own value is in the key, and the key is what the provider knows."""
     provider = Provider(providers.NeedsPayer("https://pay.example/s", "cs"))
-    page = PayDesk(Ledger(row()), provider, TOKENS, Offer((500,), "EUR"), lambda: NOW)
+    page = PayDesk(Ledger(row()), provider, LINKS, Offer((500,), "EUR"), lambda: NOW)
     for attempt in ("x", "x", "y"):
         await page.top_up(TOKEN, 500, attempt)
 
@@ -142,10 +149,13 @@ async def test_a_double_click_is_one_order() -> None:
 
 
 async def test_the_statement_says_what_for() -> None:
-    """Which notification, in words that a payer understands; what was delivered and is owed stands there too."""
-    lines = await desk(Ledger(row())).statement(TOKEN)
+    """Which notification, in words that a payer understands; what is owed and what a card paid too."""
+    wallet = f"wallet:{RECIPIENT}"
+    told = await desk(Ledger(row(), balance=3)).statement(LINKS.statement.make(wallet, NOW))
 
-    assert [(line.what, line.amount, line.notification) for line in lines] == [
+    assert (told.balance, told.currency) == (3, "EUR")
+    assert [(line.what, line.amount, line.notification) for line in told.lines] == [
+        ("set aside for delivery", -9, "0000000000009"),
         ("owed for delivery", -5, "0000000000008"),
         ("paid for delivery", -5, "0000000000007"),
         ("top-up", 500, ""),
@@ -156,7 +166,7 @@ async def test_the_statement_says_what_for() -> None:
 async def test_a_token_for_what_asks_for_nothing_is_none(facts: dict[str, Any] | None) -> None:
     """A notification that is gone, or that nobody was asked to pay for."""
     found = {**row(), "facts": facts or {}}
-    other = TOKENS.make(8 if facts is None else 7, 2_000.0)
+    other = LINKS.pay.make(8 if facts is None else 7, 2_000.0)
 
     with pytest.raises(BadToken):
         await desk(Ledger(found)).due(other)
@@ -170,7 +180,7 @@ async def test_who_comes_back_from_the_provider_finds_the_page_again_and_the_mon
 
     token = await desk(ledger, providers.Done("pi_1")).come_back(key)
 
-    assert TOKENS.read(token, 2_000.0) == 7
+    assert LINKS.pay.read(token, 2_000.0) == 7
     assert [name for name, _ in ledger.commands] == ["open_intent", "close_intent"]
 
 
@@ -189,7 +199,7 @@ async def test_a_key_that_nobody_was_given_brings_nobody_back(key: str) -> None:
 async def test_nobody_is_charged_on_a_page_that_is_over(found: dict[str, Any]) -> None:
     """A page that lay open in a browser for a week still has its buttons."""
     provider = Provider(providers.Done("1"))
-    page = PayDesk(Ledger(found), provider, TOKENS, Offer((500,), "EUR"), lambda: NOW)
+    page = PayDesk(Ledger(found), provider, LINKS, Offer((500,), "EUR"), lambda: NOW)
 
     assert await page.top_up(TOKEN, 500, "x") == Declined("over")
     assert provider.orders == []

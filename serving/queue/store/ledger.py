@@ -50,7 +50,7 @@ def link(
     previous: bytes, seq: int, key: str, notification: int | None, currency: str, at: float, amounts: dict[str, int]
 ) -> bytes:
     """The hash of a transfer: SHA-256 over the hash before it and the transfer's canonical JSON."""
-    fields = [seq, key, notification, currency, int(at * 1000), sorted(amounts.items())]
+    fields = [seq, key, notification, currency, at, sorted(amounts.items())]
     canonical = json.dumps(fields, separators=(",", ":"))
     return hashlib.sha256(previous + canonical.encode()).digest()
 

@@ -11,6 +11,7 @@ from serving.payment.policy import Defaults
 from serving.payment.provider import Done, payer_of
 from serving.payment.release import Release
 from serving.payment.stage import Payment
+from serving.payment.statement import line_of, movements
 from serving.payment.stripe_client import StripeClient
 from serving.payment.topup import resume
 from serving.pipeline import Outcome, Stage
@@ -24,7 +25,8 @@ from tests.integration.stripe.proxy import Proxy
 Eventually = Callable[..., Awaitable[None]]
 
 RECIPIENT = bytes(32)
-PAYER = payer_of(f"wallet:{RECIPIENT.hex()}")
+WALLET = f"wallet:{RECIPIENT.hex()}"
+PAYER = payer_of(WALLET)
 INTENTS = "/v1/payment_intents"
 SENT = p.Sent(v.Receipt(250, "2.0.0 ok", "<1@x>"))
 REFUSED = p.Undeliverable("550 5.1.1 unknown")
@@ -114,7 +116,10 @@ async def test_a_held_card_is_captured_for_what_arrived_and_freed_for_what_did_n
     assert not isinstance(lost, FirstTime) or len(lost.drawn) > 3
     assert await held(proxy, client, id_) == at_stripe
     assert (await balance(client, "revenue"), await balance(client, f"hold:{id_}")) == (revenue, 0)
-    assert await balance(client, "clearing:stripe") == -revenue
+    assert await balance(client, f"card:{RECIPIENT.hex()}") == -revenue
+    told = [(line.what, line.amount) for line in map(line_of, await movements(client, WALLET))]
+    assert told[-1] == ("set aside for delivery", -120)
+    assert sum(amount for _, amount in told) == -revenue
     assert await client.query("intents", state="open") == []
     assert (await client.query("verify_ledger"))[0]["intact"]
 
@@ -151,7 +156,7 @@ async def test_a_card_that_was_held_for_what_an_operator_gave_up_is_freed(
 
     assert isinstance(answer, Done)
     assert await held(proxy, client, id_) == "canceled"
-    assert (await balance(client, "clearing:stripe"), await balance(client, f"hold:{id_}")) == (0, 0)
+    assert (await balance(client, f"card:{RECIPIENT.hex()}"), await balance(client, f"hold:{id_}")) == (0, 0)
 
 
 async def _waits_for_delivery(client: Client, id_: int) -> bool:

@@ -9,12 +9,13 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.testclient import TestClient
 
-from serving.web.desk import BadToken, Credited, Due, DueState, Line, TopUp
+from serving.web.desk import BadToken, Credited, Due, DueState, Line, Statement, TopUp
 from serving.web.pay import application
 
 TOKEN = "v1.MDEyMzQ1Njc4OWFiY2RlZg~sig"  # with every kind of character that a token's alphabet may have
 KEY = "page:7:500:attempt"
 HOME = f"/pay/{TOKEN}"
+STATEMENT = f"/pay/statement/{TOKEN}s"
 PROVIDER = "https://checkout.example"
 FORM = {"amount": "500", "attempt": "attempt-of-sixteen-or-more"}
 NOW = 1_795_618_800.0  # 2026-11-25 15:00 UTC
@@ -28,7 +29,7 @@ LINES = (
 
 @dataclass
 class FakeDesk:
-    """Knows one token. `error` is raised by whatever is called next; `pause` seconds pass before a top-up's answer."""
+    """Knows two tokens. `error` is raised by whatever is called next; `pause` seconds pass before a top-up's answer."""
 
     now: Due = DUE
     lines: Sequence[Line] = LINES
@@ -67,14 +68,14 @@ class FakeDesk:
             self.now = replace(self.now, balance=self.now.balance + amount)
         return self.answer
 
-    async def statement(self, token: str) -> Sequence[Line]:
-        self._check(token)
-        return self.lines
+    async def statement(self, token: str) -> Statement:
+        self._check(token, f"{TOKEN}s")
+        return Statement(self.lines, self.now.balance, self.now.currency)
 
-    def _check(self, token: str) -> None:
+    def _check(self, token: str, expected: str = TOKEN) -> None:
         if self.error is not None:
             raise self.error
-        assert token == TOKEN
+        assert token == expected
 
 
 def browsing(desk: FakeDesk) -> TestClient:

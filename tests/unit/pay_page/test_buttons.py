@@ -9,7 +9,7 @@ from starlette.testclient import TestClient
 from serving.web.desk import Declined, DueState, Pending, Redirect, TopUp
 from serving.web.pages import TEMPLATES
 from serving.web.pay import application
-from tests.unit.pay_page.desks import DUE, FORM, HOME, KEY, LINES, NOW, PROVIDER, TOKEN, FakeDesk
+from tests.unit.pay_page.desks import DUE, FORM, HOME, KEY, LINES, NOW, PROVIDER, STATEMENT, TOKEN, FakeDesk
 
 
 def test_the_page_tells_who_writes_the_price_the_time_and_the_balance(http: TestClient) -> None:
@@ -45,7 +45,16 @@ def test_what_is_paid_or_over_asks_for_nothing(http: TestClient, desk: FakeDesk,
 
     assert page.status_code == 200
     assert "<form" not in page.text
-    assert f"{HOME}/statement" in page.text
+
+
+@pytest.mark.parametrize("state", DueState)
+def test_who_is_sent_the_link_to_pay_sees_no_statement(http: TestClient, desk: FakeDesk, state: DueState) -> None:
+    """It is forwarded so that somebody else pays; the wallet itself is seen only while that can pay."""
+    desk.now = replace(DUE, state=state)
+    page = http.get(HOME)
+
+    assert "statement" not in page.text.lower()
+    assert ("€4.20" in page.text) is (state is DueState.WAITING)
 
 
 def test_paying_from_the_wallet_leads_back_to_a_page_that_can_be_reloaded(http: TestClient, desk: FakeDesk) -> None:
@@ -134,12 +143,12 @@ def test_a_payment_at_the_provider_leads_there(http: TestClient, desk: FakeDesk)
     assert f"form-action 'self' {PROVIDER};" in answer.headers["Content-Security-Policy"]
 
 
-@pytest.mark.parametrize("path", ["", "/statement"])
+@pytest.mark.parametrize("path", [HOME, STATEMENT])
 def test_a_name_that_is_markup_stays_a_name(http: TestClient, desk: FakeDesk, path: str) -> None:
     """A sender chooses its own name."""
     desk.now = replace(DUE, sender='<script>alert("1")</script>')
     desk.lines = [replace(LINES[0], what="<script>x", notification="<i>")]
-    page = http.get(f"{HOME}{path}").text
+    page = http.get(path).text
 
     assert "&lt;script&gt;" in page
     assert not re.search(r"<(script|i)\b", page)

@@ -9,15 +9,16 @@ from starlette.testclient import TestClient
 
 from serving.web.amounts import money, time_left
 from serving.web.desk import Line
-from tests.unit.pay_page.desks import HOME, HOUR, NOW, FakeDesk
+from tests.unit.pay_page.desks import HOUR, NOW, STATEMENT, FakeDesk
 
 
 def test_the_statement_reads_on_a_phone_and_in_a_spreadsheet(http: TestClient) -> None:
     """What was paid for, when and how much, in the order of the desk."""
-    page = http.get(f"{HOME}/statement").text
-    sheet = http.get(f"{HOME}/statement.csv")
+    page = http.get(STATEMENT).text
+    sheet = http.get(f"{STATEMENT}/csv")
 
     assert re.findall(r"<td>([^<]*\d)</td>", page) == ["−€0.05", "€5.00"]
+    assert "<dt>In your wallet</dt><dd>€4.20</dd>" in page
     assert "2026-11-25 14:00 UTC</time></small><small>0000000000034</small>" in page
     assert sheet.headers["Content-Type"] == "text/csv; charset=utf-8"
     assert sheet.headers["Content-Disposition"] == 'attachment; filename="statement.csv"'
@@ -32,14 +33,14 @@ def test_a_statement_without_lines_says_so(http: TestClient, desk: FakeDesk) -> 
     """An empty table looks like a fault."""
     desk.lines = []
 
-    assert "Nothing has moved in your wallet yet." in http.get(f"{HOME}/statement").text
+    assert "Nothing has moved in your wallet yet." in http.get(STATEMENT).text
 
 
 @pytest.mark.parametrize("what", ['=HYPERLINK("x")', "+1", "-1", "@x", "\tx", 'a "b", c', "Zoë\n=1"])
 def test_no_name_becomes_a_formula(http: TestClient, desk: FakeDesk, what: str) -> None:
     """Spreadsheets run what begins with one of a few characters."""
     desk.lines = [Line(NOW, what, -5, "EUR", "")]
-    rows = list(csv.reader(io.StringIO(http.get(f"{HOME}/statement.csv").text, newline="")))
+    rows = list(csv.reader(io.StringIO(http.get(f"{STATEMENT}/csv").text, newline="")))
 
     assert rows[1][1].removeprefix("'") == what
     assert rows[1][1][0] not in "=+-@\t"

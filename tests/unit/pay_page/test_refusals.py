@@ -7,7 +7,7 @@ from starlette.testclient import TestClient
 
 from serving.errors import BrokerUnavailable
 from serving.web.desk import BadToken, Redirect
-from tests.unit.pay_page.desks import FORM, HOME, TOKEN, FakeDesk
+from tests.unit.pay_page.desks import FORM, HOME, STATEMENT, TOKEN, FakeDesk
 
 HEADERS = {  # written out again: what is dropped there must be missed here
     "Referrer-Policy": "no-referrer",
@@ -72,20 +72,27 @@ def test_octets_that_are_no_form_are_refused(http: TestClient, desk: FakeDesk, c
 )
 @pytest.mark.parametrize(
     ("method", "path"),
-    [("GET", ""), ("POST", "/wallet"), ("POST", "/top-up"), ("GET", "/statement"), ("GET", "/statement.csv")],
+    [
+        ("GET", HOME),
+        ("POST", f"{HOME}/wallet"),
+        ("POST", f"{HOME}/top-up"),
+        ("GET", STATEMENT),
+        ("GET", f"{STATEMENT}/csv"),
+    ],
 )
 def test_every_failure_is_a_page_that_says_what_to_do(
     http: TestClient, desk: FakeDesk, method: str, path: str, error: Exception, status: int, heading: str
 ) -> None:
     """Somebody is standing in the street with a phone; a stack trace or a blank page helps nobody."""
     desk.error = error
-    form = FORM if path == "/top-up" else None
-    answer = http.request(method, f"{HOME}{path}", data=form)
+    form = FORM if path.endswith("/top-up") else None
+    answer = http.request(method, path, data=form)
+    home = STATEMENT if path.startswith(STATEMENT) else HOME
 
     assert answer.status_code == status
     assert f"<h1>{heading}</h1>" in answer.text
     assert answer.headers.get("Retry-After") == ("60" if status == 503 else None)
-    assert (f'href="{HOME}"' in answer.text) is (status >= 500)
+    assert (f'href="{home}"' in answer.text) is (status >= 500)
 
 
 def test_what_breaks_is_logged_without_its_words(
@@ -118,7 +125,7 @@ def test_an_origin_that_browsers_would_not_follow_is_an_error_of_ours(
         ("BREW", ""),
         ("GET", "/wallet"),
         ("GET", "/top-up"),
-        ("POST", "/statement"),
+        ("GET", "/statement"),
         ("GET", "/x/y"),
     ],
 )
@@ -131,10 +138,12 @@ def test_a_wrong_method_or_path_is_a_page_too(http: TestClient, desk: FakeDesk, 
     assert (desk.asked, desk.payments) == ([], 0)
 
 
-@pytest.mark.parametrize("path", ["", "/statement", "/statement.csv", "/wallet", "/x/y", "?said=paid"])
+@pytest.mark.parametrize(
+    "path", [STATEMENT, f"{STATEMENT}/csv", *(HOME + each for each in ("", "/wallet", "/x/y", "?said=paid"))]
+)
 def test_every_answer_keeps_to_itself(http: TestClient, path: str) -> None:
     """The address holds the token: no cache, no frame, no other site and no search engine may have it."""
-    answer = http.get(f"{HOME}{path}")
+    answer = http.get(path)
     policy = answer.headers["Content-Security-Policy"]
 
     assert {name: answer.headers.get(name) for name in HEADERS} == HEADERS

@@ -17,6 +17,7 @@ from tests.unit import works
 
 RECIPIENT = b"\x01" * 32
 WALLET = f"wallet:{RECIPIENT.hex()}"
+CARD = f"card:{RECIPIENT.hex()}"
 NOVEMBER = f"wallet:free:{RECIPIENT.hex()}:2026-11"
 NOW = 1_795_600_000.0  # in November 2026
 
@@ -182,7 +183,7 @@ class Cards:
 @pytest.mark.parametrize(
     ("answer", "outcome", "ended"),
     [
-        (Done("pi_1"), Held(Hold(5, "EUR", "clearing:stripe", "pi_1")), "done"),
+        (Done("pi_1"), Held(Hold(5, "EUR", CARD, "pi_1")), "done"),
         (Declined("no_saved_card"), Due(5, "EUR", NOW + 60.0), "refused"),
         (NeedsPayer("https://pay.example/3ds"), Due(5, "EUR", NOW + 60.0), None),
     ],
@@ -206,7 +207,7 @@ async def test_a_card_that_may_be_held_is_asked_about_before_anything_else_is_tr
     with pytest.raises(Temporary):
         await shortfall(payment({"card": True}, store=Store(), provider=Cards(Unknown("no answer"))), work())
 
-    assert await stage.handle(work()) == Held(Hold(5, "EUR", "clearing:stripe", "pi_1"))
+    assert await stage.handle(work()) == Held(Hold(5, "EUR", CARD, "pi_1"))
     assert cards.asked == ["find 7:hold"]
 
 
