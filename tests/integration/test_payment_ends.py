@@ -111,13 +111,16 @@ class TestEnds:
 
         assert intent(store, f"{id_}:hold")["notification"] is None
 
-    def test_a_card_that_is_held_for_what_is_given_up_has_an_intent_to_free_it(self, store: Store) -> None:
-        """Written with the end itself, so that no crash comes between."""
+    @pytest.mark.parametrize("begun", [False, True])
+    def test_a_card_that_is_held_for_what_is_given_up_has_an_intent_to_free_it(self, store: Store, begun: bool) -> None:
+        """Written with the end itself, so that no crash comes between; one that settlement has begun is not doubled."""
         (id_,) = store.accept().notifications
         store.walk(*TO_PAYMENT, ("payment", "unfunded", {"until": store.now + 99}))
         begin(store, f"{id_}:hold", "hold", id_, {"payer": "p", "amount": 5, "currency": "EUR"})
         ended = {"reference": "pi_1"}
         store.do(partial(commands.close_intent, key=f"{id_}:hold", state="done", outcome=ended))
+        if begun:
+            begin(store, f"{id_}:void", "void", id_, {"payer": "p", "amount": 5, "currency": "EUR", **ended})
         store.do(lambda t: operators.kill(t, str(id_), "enough"))
         void = intent(store, f"{id_}:void")
 

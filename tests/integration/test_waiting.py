@@ -158,20 +158,21 @@ class TestWaking:
 class TestWakeThatCrossesParking:
     """The wallet was empty when it was asked, and full before the notification was parked."""
 
-    def test_money_that_comes_while_it_is_worked_on_is_not_missed(self, store: Store) -> None:
-        """Nobody tops up twice because the first time went unheard."""
+    @pytest.mark.parametrize("wallet", [WALLET, "wallet:sender:sender"])
+    def test_money_that_comes_while_it_is_worked_on_is_not_missed(self, store: Store, wallet: str) -> None:
+        """Nobody tops up twice because the first time went unheard; a sender's money is no other."""
         store.accept()
         store.walk(*TO_PAYMENT)
         name = store.lease("payment")
         store.do(lambda t: commands.open_intent(t, "k", "charge", None, {}))
-        store.do(lambda t: commands.close_intent(t, "k", "done", {}, top_up(9)))
+        store.do(lambda t: commands.close_intent(t, "k", "done", {}, top_up(9, wallet)))
         store.complete(name, "unfunded", until=store.now + 1_000)
 
         assert [claimed.row["id"] for claimed in store.claim("payment")] == [name.id]
 
     def test_a_wake_of_the_last_claim_does_not_count_for_this_one(self, store: Store) -> None:
         """Or it would spin between claim and parking for ever."""
-        self.test_money_that_comes_while_it_is_worked_on_is_not_missed(store)
+        self.test_money_that_comes_while_it_is_worked_on_is_not_missed(store, WALLET)
         (row,) = store.sql("SELECT id, fence FROM notification")
         store.complete(LeaseName(row["id"], row["fence"], OWNER), "unfunded", until=store.now + 1_000)
 

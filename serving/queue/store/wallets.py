@@ -9,7 +9,7 @@ from serving.queue.store.database import Row
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction
 
-_WALLET, _SENDER, _FREE = "wallet:", "wallet:sender:", "wallet:free:"
+_WALLET, _SENDER = "wallet:", "wallet:sender:"
 
 
 def credited(transfer: Mapping[str, Any]) -> list[str]:
@@ -72,8 +72,7 @@ def wake_recipient(transaction: Transaction, lookup: bytes, stage: str, cause: s
 
 def _is_credit(account: str, amount: Any) -> bool:
     """Whether somebody's wallet gets money; what is no amount is refused where it is posted."""
-    is_wallet = account.startswith(_WALLET) and not account.startswith(_FREE)
-    return is_wallet and isinstance(amount, int) and amount > 0
+    return account.startswith(_WALLET) and isinstance(amount, int) and amount > 0
 
 
 def _lookup(wallet: str) -> bytes:
