@@ -38,6 +38,7 @@ def broker(settings: Settings) -> Program:
             *_python("serving.queue.broker"), "--socket", str(settings.socket.absolute()),
             *([] if settings.database else ["--store", settings.store]),
             "--topology", str(settings.topology.absolute()), "--retention", str(settings.retention_days),
+            "--currency", settings.currency, "--provider", settings.provider,
         ),
         # A URL may hold a password, and everybody on the machine can read a program's arguments.
         environment={"CLARION_DATABASE": settings.database} if settings.database else {},

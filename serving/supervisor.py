@@ -24,6 +24,9 @@ from serving.programs import Program
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 10.0
 SETTLED = 20.0
 POLL = 0.1
+SET_UP_WRONGLY, TRIES = 2, 3
+"""The status of a program of ours that cannot start as it is set up, and how often in a row it must say so: what is in
+its way may be its own predecessor, about to end."""
 ROOT = Path(__file__).resolve().parent.parent
 
 _log = logging.getLogger(__name__)
@@ -43,6 +46,7 @@ class Supervisor:
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._restarts: dict[str, int] = {}
+        self._refusals: dict[str, int] = {}
         self._lock: IO[str] | None = None
         self._note = self._home / "run" / "scratch"
         self._scratch = Path(tempfile.gettempdir())
@@ -70,11 +74,14 @@ class Supervisor:
         """Returns once every program does its work.
 
         Raises:
-            ConfigurationError: after so many `seconds` one still does not; its log is named.
+            ConfigurationError: one ended and says that it is set up wrongly, or after so many `seconds` one still does
+                not work; its log is named.
         """
         deadline = time.monotonic() + seconds
         for program in self._programs:
             while not await self._is_ready(program):
+                if self._refusals.get(program.name, 0) >= TRIES:
+                    raise ConfigurationError(f"{program.name}: {_last_line(self._log_file(program))}")
                 if time.monotonic() > deadline:
                     raise ConfigurationError(
                         f"{program.name} is not ready after {seconds:.0f} s; see {self._log_file(program)}"
@@ -114,6 +121,7 @@ class Supervisor:
             started = time.monotonic()
             code = await self._running[program.name].wait()
             await self._bury(program)
+            self._refusals[program.name] = self._refusals.get(program.name, 0) + 1 if code == SET_UP_WRONGLY else 0
             backoff = FIRST_BACKOFF if time.monotonic() - started > SETTLED else min(2 * backoff, LONGEST_BACKOFF)
             _log.warning("%s ended (%s); starting it again in %.1f s", program.name, code, backoff)
             await asyncio.sleep(backoff)
@@ -165,6 +173,11 @@ class Supervisor:
 
     def _log_file(self, program: Program) -> Path:
         return self._home / "log" / f"{program.name}.log"
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return lines[-1] if lines else f"it does not start; see {log}"
 
 
 def ensure_idle(home: Path) -> None:

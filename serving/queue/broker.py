@@ -25,6 +25,7 @@ from serving.queue.dispatch import Dispatcher, Worker
 from serving.queue.policy import Peer, Policy
 from serving.queue.session import Session
 from serving.queue.store import hops, retention
+from serving.queue.store.books import Books
 from serving.queue.store.committer import Committer
 from serving.queue.store.opening import open_store
 from serving.queue.store.reader import Reader
@@ -43,13 +44,22 @@ class Broker:
     how long a body is kept once it has ended for all its recipients."""
 
     def __init__(
-        self, store: str, topology: Topology, policy: Policy, *, max_body: int = 26 << 20, retention: float
+        self,
+        store: str,
+        topology: Topology,
+        policy: Policy,
+        *,
+        max_body: int = 26 << 20,
+        retention: float,
+        books: Books | None = None,
     ) -> None:
         self.topology, self.policy, self.max_body = topology, policy, max_body
         self._retention, self._forget_at = retention, 0.0
         self.protocol = wire.load_clarion()
         self.reasons = self.protocol["clarion_manager_v1"].enums["reason"]
         self._database = open_store(store)
+        if books is not None:
+            books.check(self._database)
         self.committer = Committer(self._database, topology, touched=self._touched)
         self.reader = Reader(self._database.reader(), topology)
         self.dispatcher = Dispatcher(self.committer, _is_open)
@@ -241,7 +251,8 @@ async def run(arguments: argparse.Namespace) -> None:
     gc.set_threshold(50_000, 20, 20)
     topology = Topology.read(arguments.topology)
     policy = Policy.read(arguments.policy) if arguments.policy else Policy.own_uid()
-    broker = Broker(arguments.store, topology, policy, retention=arguments.retention * 86_400.0)
+    books = Books(arguments.currency, arguments.provider) if arguments.currency and arguments.provider else None
+    broker = Broker(arguments.store, topology, policy, retention=arguments.retention * 86_400.0, books=books)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
@@ -266,6 +277,8 @@ def main() -> int:
     parser.add_argument("--topology", type=Path, required=True, help="JSON of stages and edges")
     parser.add_argument("--policy", type=Path, help="JSON of rights by uid; without it the own uid may do everything")
     parser.add_argument("--retention", type=float, default=30.0, help="days that bodies and keys are kept afterwards")
+    parser.add_argument("--currency", help="with --provider: start only where the ledger is kept in these two")
+    parser.add_argument("--provider", help="whoever keeps the money that wallets hold")
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     if not hasattr(os, "pidfd_open"):
         print("the queue needs Linux (memfd, pidfd, SO_PEERCRED)", file=sys.stderr)

@@ -18,7 +18,7 @@ from serving.queue.client import Accepted, Client
 from serving.queue.store.sqlite import SQLite
 from serving.topology import topology
 from tests.conftest import BrokerProcess
-from tests.integration.peers import Raw, submission
+from tests.integration.peers import Raw, Store, submission
 
 NOBODY, STRANGER = 65534, 65533
 as_root = pytest.mark.skipif(os.getuid() != 0, reason="needs root to act as another uid")
@@ -55,6 +55,17 @@ def test_a_second_broker_on_the_same_store_does_not_start(broker: BrokerProcess,
 
     assert status == 2
     assert "another broker has this store open" in said
+
+
+def test_a_broker_that_is_told_of_other_books_does_not_start(tmp_path: Path) -> None:
+    """The settings reach it as its arguments."""
+    store = Store(tmp_path / "store")
+    store.fund(5)
+    store.close()
+    status, said = complaint(tmp_path, currency=Path("USD"), provider=Path("test"))
+
+    assert (status, said.count("\n")) == (2, 1)
+    assert "the books are in EUR" in said
 
 
 def test_a_broker_that_ends_leaves_no_socket(broker: BrokerProcess) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import pytest
 from serving import money
 from serving import pipeline as p
 from serving import values as v
-from serving.errors import Refused
+from serving.errors import ConfigurationError, Refused
 from serving.payment.topup import keep_resuming
 from serving.pipeline import Stage
 from serving.queue.client import Client
-from serving.queue.store import commands, directory, hops, operators
+from serving.queue.store import commands, directory, hops, ledger, operators
+from serving.queue.store.books import Books
 from serving.queue.store.ledger import Posting
 from tests.integration.peers import LOOKUP, TO_PAYMENT, WALLET, Store, held, refusal
 from tests.integration.stages import accept, always, is_at, row, working
@@ -39,6 +41,28 @@ def intent(store: Store, key: str) -> dict[str, Any]:
 def begin(store: Store, key: str, verb: str, notification: int | None, payload: dict[str, Any]) -> None:
     of = None if notification is None else str(notification)
     store.do(partial(commands.open_intent, key=key, verb=verb, notification=of, payload=payload))
+
+
+BOOKS = [
+    ({"wallet:a": 5, "clearing:sandbox": -5}, "EUR", "sandbox", ""),
+    ({"wallet:a": 5, "clearing:sandbox": -5}, "USD", "sandbox", "the books are in EUR; set CLARION_CURRENCY=EUR again"),
+    ({"wallet:a": 5, "clearing:sandbox": -5}, "EUR", "stripe", "wallets hold money that sandbox keeps"),
+    ({"hold:1": 5, "clearing:sandbox": -5}, "EUR", "stripe", "set CLARION_PROVIDER=sandbox again"),
+    ({"revenue": 5, "clearing:sandbox": -5}, "EUR", "stripe", ""),
+    ({"wallet:sender:a": 5, "clearing:x402": -5}, "EUR", "stripe", ""),
+]
+
+
+class TestBooks:
+    @pytest.mark.parametrize(("moved", "currency", "provider", "said"), BOOKS)
+    def test_books_that_are_kept_in_something_else_are_not_opened(
+        self, store: Store, moved: dict[str, int], currency: str, provider: str, said: str
+    ) -> None:
+        """Each mail that is to be paid would end in an error, one by one, hours later."""
+        store.do(lambda t: ledger.transfer(t, "k", [Posting(*each) for each in moved.items()], "EUR"))
+        store.do(lambda t: commands.grant_allowance(t, "wallet:free:b:2026-11", 3))
+        with pytest.raises(ConfigurationError, match=said) if said else nullcontext():
+            Books(currency, provider).check(store.database)
 
 
 class TestEnds:

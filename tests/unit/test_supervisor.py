@@ -46,6 +46,37 @@ def child_in(log: Path) -> int:
     return int(log.read_text().split("child")[-1])
 
 
+async def test_what_cannot_start_as_it_is_set_up_says_so_at_once(tmp_path: Path) -> None:
+    """Three minutes of waiting for a log file that holds the answer help nobody."""
+
+    async def never() -> bool:
+        return False
+
+    says = "import sys; print('no money', 'set MONEY', sep='\\n', file=sys.stderr); sys.exit(2)"
+    refusing = program("one", says, probe=never)
+    began = time.monotonic()
+    async with Supervisor([refusing], tmp_path) as supervisor:
+        with pytest.raises(ConfigurationError, match="one: set MONEY"):
+            await supervisor.ready(60.0)
+
+    assert time.monotonic() - began < 30
+
+
+async def test_what_is_in_the_way_of_a_start_may_go(tmp_path: Path) -> None:
+    """The broker before it, which has the store open for another second."""
+    once = f"""
+import pathlib, sys, time
+tried = pathlib.Path({str(tmp_path / "tried")!r})
+if not tried.exists():
+    tried.touch()
+    sys.exit(2)
+time.sleep(60)
+"""
+    async with Supervisor([program("one", once)], tmp_path) as supervisor:
+        await until(lambda: supervisor.restarts == {"one": 1})
+        await supervisor.ready(30.0)
+
+
 async def test_a_killed_program_comes_back(tmp_path: Path) -> None:
     """Whatever is killed and whenever, the service goes on."""
     async with Supervisor([program("one"), program("two")], tmp_path) as supervisor:

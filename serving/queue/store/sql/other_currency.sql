@@ -1,0 +1,1 @@
+SELECT currency FROM account WHERE currency <> :currency AND currency <> 'FREE' LIMIT 1
