@@ -3,6 +3,7 @@
 import csv
 import secrets
 import sys
+import time
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import Annotated, Any, assert_never
@@ -44,8 +45,29 @@ def top_up_wallet(owner: Owner, amount: Amount, sender: IsSender = False, key: K
     print(f"credited {in_words(minor, currency)}")
 
 
+@wallet.command("charges")
+def charges(owner: Owner, sender: IsSender = False, as_json: AsJson = False) -> None:
+    """What was paid in by way of a provider, the last first: what a refund can be made of; amounts are minor units."""
+    settings = Settings.read()
+
+    async def work(client: Client) -> list[dict[str, Any]]:
+        found = await client.query("charges", wallet=await _account(settings, client, owner, sender))
+        kept = ("amount", "currency")
+        return [
+            {"key": each["key"], "at": each["closed_at"], **{n: each["payload"][n] for n in kept}} for each in found
+        ]
+
+    show(ask(settings, work), as_json=as_json)
+
+
 @wallet.command("refund")
-def refund_wallet(owner: Owner, amount: Amount, sender: IsSender = False, key: Key = "") -> None:
+def refund_wallet(
+    owner: Owner,
+    amount: Amount,
+    sender: IsSender = False,
+    of: Annotated[str, typer.Option(help="The key of a charge; left out: the last one that is large enough.")] = "",
+    key: Key = "",
+) -> None:
     """Give money back to where it came from, out of one earlier charge, once for each key."""
     from serving.payment.refund import refund
 
@@ -54,7 +76,10 @@ def refund_wallet(owner: Owner, amount: Amount, sender: IsSender = False, key: K
 
     async def give_back(books: Ledger, provider: Provider, account: str) -> Answer:
         charges = await books.query("charges", wallet=account)
-        fitting = next((each for each in charges if each["payload"]["amount"] >= minor), None)
+        meant = [each for each in charges if not of or each["key"] == of]
+        fitting = next((each for each in meant if each["payload"]["amount"] >= minor), None)
+        if fitting is None and of and not meant:
+            raise ConfigurationError("there is no such charge; `clarion wallet charges` has those there are")
         if fitting is None:
             raise ConfigurationError("no single charge was as large; give back less, several times")
         reference = str(fitting["outcome"]["reference"])
@@ -73,6 +98,7 @@ def statement(
     as_csv: Annotated[bool, typer.Option("--csv", help="For a spreadsheet: all of it.")] = False,
     as_json: AsJson = False,
     limit: Annotated[int, typer.Option(min=1, max=1_000, help="How many lines at most, but for --csv.")] = 20,
+    link: Annotated[bool, typer.Option(help="A link to it instead, for its owner, good for 30 days.")] = False,
 ) -> None:
     """What went in and out and for which notification, the last first; amounts are minor units."""
     from serving.payment.statement import line_of, movements
@@ -84,6 +110,9 @@ def statement(
         rows = await movements(client, account, limit=None if as_csv else limit)
         return [asdict(line_of(row)) for row in rows]
 
+    if link:
+        print(ask(settings, lambda client: _link(settings, client, owner, sender)))
+        return
     rows = ask(settings, work)
     if not as_csv:
         show(rows, as_json=as_json)
@@ -132,6 +161,16 @@ async def _account(settings: Settings, client: Client, owner: str, sender: bool)
     if not await client.query("recipient", lookup=lookup.hex()):
         raise ConfigurationError("nobody is registered under that address; see `clarion recipient add`")
     return money.wallet_of(lookup)
+
+
+async def _link(settings: Settings, client: Client, owner: str, sender: bool) -> str:
+    from serving.sealing import load_lookup
+    from serving.web.token import Links
+
+    token = Links(load_lookup(settings.keys).derive("pay")).statement.make(
+        await _account(settings, client, owner, sender), time.time()
+    )
+    return f"{settings.pay_url}/statement/{token}"
 
 
 def _insist(answer: Answer, key: str) -> None:

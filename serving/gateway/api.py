@@ -27,6 +27,7 @@ from serving.payment.statement import LATEST, line_of, movements
 from serving.queue.client import Accepted, Recipient, Submission
 from serving.sealing import LookupKey, SealingKey
 from serving.values import Prediction
+from serving.web.statement import as_csv
 
 LONGEST_KEY = 255
 
@@ -115,8 +116,14 @@ class Api:
         return JSONResponse({"id": format_id(int(row["id"])), "kind": feedback.kind, "at": at})
 
     async def statement(self, request: Request) -> Response:
-        """What the sender paid and for which notification, the last first; `before` is the page before's last `seq`."""
+        """What the sender paid and for which notification, the last first; `before` is the page before's last `seq`.
+
+        Who accepts `text/csv` gets all of it, for a spreadsheet.
+        """
         principal = await self._principals.of(request)
+        if "text/csv" in request.headers.get("accept", ""):
+            rows = await movements(self._broker, wallet_of_sender(principal.id))
+            return Response(as_csv(map(line_of, rows)), media_type="text/csv")
         before = request.query_params.get("before", str(LATEST))
         if not (before.isascii() and before.isdecimal() and int(before) <= LATEST):
             raise problem(400, "bad_page", "before is no number", "give the last line's seq")

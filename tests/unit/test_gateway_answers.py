@@ -64,10 +64,17 @@ async def test_a_sender_reads_what_it_paid_and_nobody_else_s(setting: Setting) -
 
     first = (await setting.http.get("/statement?account=wallet:sender:p2")).json()
     second = (await setting.http.get("/statement?before=12")).json()
+    sheet = await setting.http.get("/statement", headers={"Accept": "text/csv"})
 
     owed = {"seq": 11, "what": "owed for delivery", **line}
     assert first == {"lines": [{"seq": 12, "what": "paid for delivery", **line}, owed]}
     assert second == {"lines": [owed]}
+    assert sheet.headers["Content-Type"] == "text/csv; charset=utf-8"
+    assert sheet.text.splitlines() == [
+        "at,what,amount,currency,notification",
+        f"1970-01-01T00:00:02Z,paid for delivery,-0.05,EUR,{format_id(100)}",
+        f"1970-01-01T00:00:02Z,owed for delivery,-0.05,EUR,{format_id(100)}",
+    ]
 
 
 @pytest.mark.parametrize("before", ["x", "-1", "1.5", "%D9%A3", "9" * 30, ""])
