@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from serving import core_dumps
 from serving.addresses import domain_of
 from serving.commands import ask
 from serving.errors import ClarionError, ConfigurationError
@@ -153,6 +154,7 @@ def _certificate(path: Path, address: str) -> str:
 
 def main() -> None:
     """The command; exit status 2 with one line where it cannot do what was asked."""
+    core_dumps.forbid()
     try:
         app()
     except ClarionError as error:
