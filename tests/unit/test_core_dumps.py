@@ -24,7 +24,9 @@ def tell():
 
 def said(code: str) -> str:
     """What a Python process of its own prints."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
     return done.stdout.strip()
 
 
@@ -76,7 +78,9 @@ cli.main()
 """
 
 
-@pytest.mark.parametrize("program", [STAGE, GATEWAY, RECEIVER, COMMAND], ids=["stage", "gateway", "receiver", "command"])
+@pytest.mark.parametrize(
+    "program", [STAGE, GATEWAY, RECEIVER, COMMAND], ids=["stage", "gateway", "receiver", "command"]
+)
 def test_what_holds_keys_or_plaintext_hands_its_memory_to_nobody(program: str) -> None:
     """The limit alone does not stop a helper that dumps are piped into, and an exec makes a process dumpable again."""
     assert said(TELL + program) == "0 0 0"
