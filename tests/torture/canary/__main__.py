@@ -27,8 +27,14 @@ from tempfile import mkdtemp
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.progress import TimeRemainingColumn as TimeLeft
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from serving.errors import ClarionError, ConfigurationError
 from serving.queue.client import Client
@@ -105,14 +111,8 @@ class Run:
             resources.push_async_callback(post.close)
             client = await Client.connect(self._house.settings.socket, timeout=60.0)
             resources.push_async_callback(client.close)
-            play = Play(
-                self._house,
-                post,
-                client,
-                self._tokens,
-                Random(self._arguments.seed),
-                self._arguments.n,
-            )
+            random = Random(self._arguments.seed)  # noqa: S311 - to be repeated, not to be secret
+            play = Play(self._house, post, client, self._tokens, random, self._arguments.n)
             resources.push_async_callback(play.abandon)
             return await self._fly(play, cast)
 
@@ -190,8 +190,8 @@ def _house(keep: Path | None) -> Iterator[House]:
 
 
 def _progress(console: Console) -> Progress:
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), TimeLeft())
-    return Progress(*columns, console=console)
+    times = (TimeElapsedColumn(), TimeRemainingColumn())
+    return Progress(TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), *times, console=console)
 
 
 def _publish(report: dict[str, Any], arguments: argparse.Namespace, console: Console) -> None:

@@ -61,7 +61,10 @@ class Places:
 
 
 def search_unlinked(processes: Mapping[int, str], search: Search, found: Found) -> None:
-    """Search the files that have no name any more but are still open: spooled uploads are such files."""
+    """Search the files that have no name any more but are still open: spooled uploads are such files.
+
+    Only root can look into those of a process that is not dumpable.
+    """
     for pid, name in processes.items():
         with suppress(OSError):
             for descriptor in Path(f"/proc/{pid}/fd").iterdir():

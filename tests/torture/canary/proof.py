@@ -73,5 +73,6 @@ def _decrypted(mail: EmailMessage, secret: str) -> bytes:
 
 def _text(mail: bytes) -> str:
     message = message_from_bytes(mail, policy=default)
-    parts = (part.get_payload(decode=True) or b"" for part in message.walk() if not part.is_multipart())
-    return "\n".join([str(message["Subject"]), *(part.decode("utf-8", "replace") for part in parts)])
+    payloads = (part.get_payload(decode=True) for part in message.walk())
+    texts = (payload.decode("utf-8", "replace") for payload in payloads if isinstance(payload, bytes))
+    return "\n".join([str(message["Subject"]), *texts])

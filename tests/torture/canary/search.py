@@ -8,6 +8,7 @@ from typing import BinaryIO
 from tests.torture.canary.tokens import LONGEST_WRITTEN, Form, Tokens
 
 BLOCK = 4 << 20
+CUT_OFF = "a token that was cut off"
 
 Progress = Callable[[int], None]
 """Told how many octets more have been searched."""
@@ -21,6 +22,16 @@ class Hit:
     offset: int
     form: str
     owner: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """Octets from `offset` on, of which so many are `new`."""
+
+    offset: int
+    octets: bytes
+    new: int
+    is_last: bool
 
 
 class Search:
@@ -41,36 +52,44 @@ class Search:
     def stream(self, file: BinaryIO, name: str, progress: Progress) -> list[Hit]:
         """The hits in what can still be read."""
         found: dict[tuple[str, str], Hit] = {}
-        for offset, octets, size in _windows(file):
-            for at, form, owner in self.octets(octets):
-                found.setdefault((form.name, owner), Hit(name, offset + at, form.name, owner))
-            progress(size)
+        for window in _windows(file):
+            for at, form, owner in self._in_window(window):
+                found.setdefault((form.name, owner), Hit(name, window.offset + at, form.name, owner))
+            progress(window.new)
         return list(found.values())
 
-    def octets(self, octets: bytes) -> Iterator[tuple[int, Form, str]]:
+    def _in_window(self, window: _Window) -> Iterator[tuple[int, Form, str]]:
         """Where each token begins, in which form, and whose it is."""
+        unfolded = _unfold(window.octets)
+        is_folded = len(unfolded) < len(window.octets)
         for form in self._patterns:
-            yield from self._find(form, octets)
-        unfolded = _unfold(octets)
-        if len(unfolded) < len(octets):
-            for form in filter(lambda form: form.is_folded, self._patterns):
-                yield from self._find(form, unfolded)
+            whole = not (form.is_folded and is_folded)  # else the unfolded text tells whose a broken token is
+            yield from self._find(form, window.octets, window.is_last, is_cut_told=whole)
+            if not whole:
+                yield from self._find(form, unfolded, window.is_last, is_cut_told=True)
 
-    def _find(self, form: Form, octets: bytes) -> Iterator[tuple[int, Form, str]]:
+    def _find(self, form: Form, octets: bytes, is_last: bool, *, is_cut_told: bool) -> Iterator[tuple[int, Form, str]]:
         pattern = self._patterns[form]
         at = octets.find(pattern)
         while at >= 0:
-            yield at, form, self._tokens.owner(form, octets[at : at + LONGEST_WRITTEN])
+            owner = self._tokens.owner(form, octets[at : at + LONGEST_WRITTEN])
+            is_complete = is_last or at + LONGEST_WRITTEN <= len(octets)  # else the next window has all of it
+            if owner is not None:
+                yield at, form, owner
+            elif is_cut_told and is_complete:
+                yield at, form, CUT_OFF
             at = octets.find(pattern, at + len(pattern))
 
 
-def _windows(file: BinaryIO) -> Iterator[tuple[int, bytes, int]]:
-    """Blocks, each after the end of the one before: offset, octets, and how many of them are new."""
+def _windows(file: BinaryIO) -> Iterator[_Window]:
+    """Blocks, each after the end of the one before."""
     kept, offset = b"", 0
-    while block := file.read(BLOCK):
+    block = file.read(BLOCK)
+    while block:
+        following = file.read(BLOCK)
         window = kept + block
-        yield offset, window, len(block)
-        kept = window[-2 * LONGEST_WRITTEN :]
+        yield _Window(offset, window, len(block), is_last=not following)
+        kept, block = window[-2 * LONGEST_WRITTEN :], following
         offset += len(window) - len(kept)
 
 

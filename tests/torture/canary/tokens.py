@@ -44,10 +44,9 @@ class Tokens:
         """What to look for."""
         return {form: form.write(self.marker.hex().encode()) for form in FORMS}
 
-    def owner(self, form: Form, octets: bytes) -> str:
-        """Whose token stands at the beginning of `octets` in this form."""
-        matching = (owner for text, owner in self.owners.items() if octets.startswith(form.write(text)))
-        return next(matching, "a token that was cut off")
+    def owner(self, form: Form, octets: bytes) -> str | None:
+        """Whose token stands at the beginning of `octets` in this form; None where none is whole."""
+        return next((owner for text, owner in self.owners.items() if octets.startswith(form.write(text))), None)
 
 
 def _base64(shift: int, of: Write) -> Write:
@@ -75,8 +74,9 @@ def _octets(text: bytes) -> bytes:
     return bytes.fromhex(text.decode())
 
 
-def _utf_16(order: str) -> Write:
-    return lambda text: text.decode().encode(f"utf-16-{order}")
+def _utf_16(text: bytes) -> bytes:
+    """In either order of octets: without the last one, the text looks the same in both."""
+    return text.decode().encode("utf-16-le")[:-1]
 
 
 _UNFOLDED: Sequence[Form] = (
@@ -84,8 +84,7 @@ _UNFOLDED: Sequence[Form] = (
     Form("octets", _octets),
     Form("hexadecimal of the text", _escaped(b"", "02x")),
     Form("hexadecimal of the text, upper case", _escaped(b"", "02X")),
-    Form("UTF-16, little endian", _utf_16("le")),
-    Form("UTF-16, big endian", _utf_16("be")),
+    Form("UTF-16", _utf_16),
     Form("percent-encoded", _escaped(b"%", "02x")),
     Form("\\x escapes", _escaped(b"\\x", "02x")),
 )
@@ -94,7 +93,7 @@ _UNFOLDED: Sequence[Form] = (
 def _folded() -> Iterable[Form]:
     yield Form("plain or quoted-printable", _plain, is_folded=True)
     yield Form("quoted-printable, every octet", _escaped(b"=", "02X"), is_folded=True)
-    for of, name in ((_plain, "text"), (_utf_16("le"), "UTF-16"), (_octets, "octets")):
+    for of, name in ((_plain, "text"), (_utf_16, "UTF-16"), (_octets, "octets")):
         for shift in range(3):
             yield Form(f"base64 of the {name}, {shift} octets in", _base64(shift, of), is_folded=True)
 
