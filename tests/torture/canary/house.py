@@ -1,6 +1,7 @@
 """A running Clarion in a folder of its own: `clarion serve`, as anybody starts it, and what of it can be killed."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[3]
 READY_WITHIN = 240.0
 STOPPED_WITHIN = 90.0
 POLL = 0.2
+ANNOUNCED = b"Ctrl-C stops all of it."
 ANOTHER_GROUP = 65_534
 """As root, everything runs under this group: in /proc what is not dumpable belongs to root's own group all the same."""
 KEEPERS = (*(stage.value.capitalize() for stage in Stage), "Gateway", "serving.receiver")
@@ -48,6 +50,7 @@ class House:
             database="",
         )
         self._process: subprocess.Popen[bytes] | None = None
+        self._printed = 0
 
     @property
     def url(self) -> str:
@@ -65,6 +68,7 @@ class House:
         person.mkdir(parents=True, exist_ok=True)
         places = {"HOME": str(person), "TMPDIR": str(self.scratch), "COLUMNS": "200"}
         with self.output.open("ab") as output:
+            self._printed = output.tell()
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "serving.cli", "serve"],
                 cwd=ROOT,
@@ -74,7 +78,7 @@ class House:
                 stderr=output,
                 start_new_session=True,
                 group=ANOTHER_GROUP if os.geteuid() == 0 else None,
-                preexec_fn=die_with_parent,
+                preexec_fn=_in_the_house,
             )
 
     def wait_until_ready(self) -> None:
@@ -84,12 +88,22 @@ class House:
             ConfigurationError: it ended, or is not ready in time.
         """
         deadline = time.monotonic() + READY_WITHIN
-        while not self._is_ready():
+        while not (self._has_announced() and self.is_ready()):
             if self._process is None or self._process.poll() is not None:
                 raise ConfigurationError(f"clarion serve ended: {self._last_line()}")
             if time.monotonic() > deadline:
                 raise ConfigurationError(f"clarion serve is not ready after {READY_WITHIN:.0f} s; {self._last_line()}")
             time.sleep(POLL)
+
+    def is_ready(self) -> bool:
+        """Whether mail is taken and every stage works just now."""
+        try:
+            answers = [
+                httpx.get(f"{self.url}{path}", timeout=5.0, trust_env=False) for path in ("/readyz", "/v1/health")
+            ]
+        except httpx.HTTPError:
+            return False
+        return all(answer.status_code == 200 for answer in answers)
 
     def processes(self) -> dict[int, str]:
         """Everything that runs below `clarion serve`: process id and module, or BentoML's service."""
@@ -131,18 +145,20 @@ class House:
         except subprocess.TimeoutExpired:
             self.crash()
 
-    def _is_ready(self) -> bool:
-        try:
-            answers = [
-                httpx.get(f"{self.url}{path}", timeout=5.0, trust_env=False) for path in ("/readyz", "/v1/health")
-            ]
-        except httpx.HTTPError:
-            return False
-        return all(answer.status_code == 200 for answer in answers)
+    def _has_announced(self) -> bool:
+        """Whether all programs were ready once: `clarion serve` gives up where one is killed before that."""
+        return ANNOUNCED in self.output.read_bytes()[self._printed :]
 
     def _last_line(self) -> str:
         lines = self.output.read_text(encoding="utf-8", errors="replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
+
+
+def _in_the_house() -> None:
+    """For the child before it becomes `clarion serve`: core files as large as this machine lets them be."""
+    die_with_parent()
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (most, most))
 
 
 def _name(arguments: list[str]) -> str:

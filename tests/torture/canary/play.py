@@ -31,6 +31,7 @@ CALM = 0.1
 STALLED_AFTER = 150.0
 ARBITER, ITS_TURN = "bentoml", 10
 """Who starts BentoML's processes is killed every tenth time: all of them go with it."""
+ITS_CRASH = 3
 REACTIONS = 50
 FEEDBACK = ("acknowledged", "not_urgent", "was_urgent")
 MOVING = ("queued", "leased")
@@ -82,10 +83,15 @@ class Play:
         await self._find()
 
     async def kill_at_random(self, every: float) -> None:
-        """kill -9 of one process every so many seconds on average, until cancelled."""
+        """One process every so many seconds on average, until cancelled: kill -9, or a crash that would dump core.
+
+        What works is killed: on a slow machine the last victim is waited for.
+        """
         turn = 0
         while True:
             await asyncio.sleep(every * (0.5 + self._random.random()))
+            if not await asyncio.to_thread(self._house.is_ready):
+                continue
             turn += 1
             processes = await asyncio.to_thread(self._house.processes)
             is_its_turn = turn % ITS_TURN == 0
@@ -93,7 +99,7 @@ class Play:
             if victims:
                 name, pid = self._random.choice(sorted(victims))
                 with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+                    os.kill(pid, signal.SIGSEGV if turn % ITS_CRASH == 0 else signal.SIGKILL)
                     self.flight.kills[name] += 1
 
     async def look_into_unlinked_files(self, search: Search, found: Found) -> None:
