@@ -88,22 +88,16 @@ class House:
             ConfigurationError: it ended, or is not ready in time.
         """
         deadline = time.monotonic() + READY_WITHIN
-        while not (self._has_announced() and self.is_ready()):
+        while not (self._has_announced() and self._answers("/readyz") and self.takes_mail()):
             if self._process is None or self._process.poll() is not None:
                 raise ConfigurationError(f"clarion serve ended: {self._last_line()}")
             if time.monotonic() > deadline:
                 raise ConfigurationError(f"clarion serve is not ready after {READY_WITHIN:.0f} s; {self._last_line()}")
             time.sleep(POLL)
 
-    def is_ready(self) -> bool:
-        """Whether mail is taken and every stage works just now."""
-        try:
-            answers = [
-                httpx.get(f"{self.url}{path}", timeout=5.0, trust_env=False) for path in ("/readyz", "/v1/health")
-            ]
-        except httpx.HTTPError:
-            return False
-        return all(answer.status_code == 200 for answer in answers)
+    def takes_mail(self) -> bool:
+        """Whether gateway and broker work just now."""
+        return self._answers("/v1/health")
 
     def processes(self) -> dict[int, str]:
         """Everything that runs below `clarion serve`: process id and module, or BentoML's service."""
@@ -144,6 +138,12 @@ class House:
             self._process.wait(STOPPED_WITHIN)
         except subprocess.TimeoutExpired:
             self.crash()
+
+    def _answers(self, path: str) -> bool:
+        try:
+            return httpx.get(f"{self.url}{path}", timeout=5.0, trust_env=False).status_code == 200
+        except httpx.HTTPError:
+            return False
 
     def _has_announced(self) -> bool:
         """Whether all programs were ready once: `clarion serve` gives up where one is killed before that."""

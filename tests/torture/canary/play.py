@@ -85,12 +85,12 @@ class Play:
     async def kill_at_random(self, every: float) -> None:
         """One process every so many seconds on average, until cancelled: kill -9, or a crash that would dump core.
 
-        What works is killed: on a slow machine the last victim is waited for.
+        While no mail is taken nobody is killed: the last victim is waited for.
         """
         turn = 0
         while True:
             await asyncio.sleep(every * (0.5 + self._random.random()))
-            if not await asyncio.to_thread(self._house.is_ready):
+            if not await asyncio.to_thread(self._house.takes_mail):
                 continue
             turn += 1
             processes = await asyncio.to_thread(self._house.processes)
