@@ -48,6 +48,7 @@ class House:
             first_retry=0.5,
             longest_retry=5.0,
             database="",
+            provider="sandbox",
         )
         self._process: subprocess.Popen[bytes] | None = None
         self._printed = 0

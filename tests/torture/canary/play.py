@@ -15,7 +15,7 @@ from typing import Any
 from serving.errors import BrokerUnavailable, ConfigurationError, Refused
 from serving.identifiers import parse_id
 from serving.queue.client import Client
-from tests.torture.canary.house import House
+from tests.torture.canary.house import KEEPERS, House
 from tests.torture.canary.leaks import leak
 from tests.torture.canary.letters import Letter, Letters
 from tests.torture.canary.places import Found, search_unlinked
@@ -32,6 +32,7 @@ STALLED_AFTER = 150.0
 ARBITER, ITS_TURN = "bentoml", 10
 """Who starts BentoML's processes is killed every tenth time: all of them go with it."""
 ITS_CRASH = 3
+VICTIMS = (*KEEPERS, "serving.queue.broker", "serving.payment.sandbox")
 REACTIONS = 50
 FEEDBACK = ("acknowledged", "not_urgent", "was_urgent")
 MOVING = ("queued", "leased")
@@ -59,9 +60,9 @@ class Play:
         self._sending: list[asyncio.Task[None]] = []
         self.flight = Flight()
 
-    async def until_crash(self, leaks: Sequence[str], progress: Progress) -> None:
-        """Send, and return when enough were accepted; the rest is still being sent."""
-        self._sending = [asyncio.create_task(self._send(number, progress)) for number in range(self._n)]
+    async def until_crash(self, rate: float, leaks: Sequence[str], progress: Progress) -> None:
+        """Send, `rate` canaries a second, and return when enough were accepted; the rest is still being sent."""
+        self._sending = [asyncio.create_task(self._send(number, number / rate, progress)) for number in range(self._n)]
         await self._ask_questions()
         while len(self._post.ids) < CRASH_AT * self._n:
             self._check_sending()
@@ -95,7 +96,8 @@ class Play:
             turn += 1
             processes = await asyncio.to_thread(self._house.processes)
             is_its_turn = turn % ITS_TURN == 0
-            victims = [(name, pid) for pid, name in processes.items() if (name == ARBITER) is is_its_turn]
+            wanted = (ARBITER,) if is_its_turn else VICTIMS
+            victims = [(name, pid) for pid, name in processes.items() if name in wanted]
             if victims:
                 name, pid = self._random.choice(sorted(victims))
                 with suppress(ProcessLookupError):
@@ -115,7 +117,8 @@ class Play:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
 
-    async def _send(self, number: int, progress: Progress) -> None:
+    async def _send(self, number: int, after: float, progress: Progress) -> None:
+        await asyncio.sleep(after)
         async with self._turns:
             letter = self._letters.letter(number)
             await self._post.send(letter)
