@@ -20,12 +20,16 @@ class Prediction:
     offset: float = 0.0
 
 
+Method = Literal["openpgp", "smime"]
+"""PGP/MIME (RFC 3156) or S/MIME (RFC 8551)."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sealed:
     """A mail that only its recipient can read, itself sealed for the delivery stage. Made by `encryption` alone."""
 
     body: bytes
-    method: Literal["openpgp", "smime"]
+    method: Method
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,12 +129,21 @@ def _digest(parts: Parts) -> Wired:
 
 def _encryption(parts: Parts) -> Wired:
     from serving.encryption.signing import load_signing_key
+    from serving.encryption.smime_signing import load_smime_signing_key
     from serving.encryption.stage import Encryption
 
     settings = parts.settings
     content, delivery = load_unsealing(settings.keys, "content"), load_sealing(settings.keys, "delivery")
-    signer = load_signing_key(settings.keys)
-    return Wired(Encryption(parts.client, content, delivery, settings.mail_from, time.time, signer=signer).handle)
+    encryption = Encryption(
+        parts.client,
+        content,
+        delivery,
+        settings.mail_from,
+        time.time,
+        signer=load_signing_key(settings.keys),
+        smime_signer=load_smime_signing_key(settings.keys),
+    )
+    return Wired(encryption.handle)
 
 
 def _payment(parts: Parts) -> Wired:
