@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from serving.observation import Observation
-from serving.values import Envelope, Hold, Prediction, Receipt
+from serving.values import Envelope, Hold, Prediction, Receipt, Results
 
 
 class Stage(StrEnum):
@@ -59,9 +59,10 @@ Destination = Stage | End | Parked | Deferred
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """The sender is who the From domain says; `method` tells by what (`api_key`)."""
+    """The sender is who the From domain says; `method` tells by what (`api_key`, `dmarc`, `dkim`, `spf`, `arc`)."""
 
     method: str
+    results: Results | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Unverified:
     """Nothing proves or disproves the sender; it goes to the digest and can never become urgent."""
 
     reason: str
+    results: Results | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Forged:
     """The sender claims a domain that is proven not to be its own."""
 
     reason: str
+    results: Results | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,16 @@ class Prediction:
     offset: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Results:
+    """What was found of a relayed mail: `words` name methods and results alone, `field` is the whole
+    Authentication-Results (RFC 8601) sealed with the content key, for it names domains. Made by `authentication`
+    alone."""
+
+    words: str
+    field: bytes
+
+
 Method = Literal["openpgp", "smime"]
 """PGP/MIME (RFC 3156) or S/MIME (RFC 8551)."""
 

@@ -79,9 +79,20 @@ def _builder(stage: Stage) -> Callable[[Parts], Wired]:  # noqa: C901 - one flat
 
 
 def _authentication(parts: Parts) -> Wired:
+    from serving.addresses import canonical_domain, domain_of
+    from serving.authentication.relayed import RelayedMail
+    from serving.authentication.resolver import DnsResolver
     from serving.authentication.stage import Authentication
 
-    return Wired(Authentication(parts.client, load_unsealing(parts.settings.keys, "content")).handle)
+    settings, content = parts.settings, load_unsealing(parts.settings.keys, "content")
+    relayed = RelayedMail(
+        DnsResolver(settings.dns_servers, port=settings.dns_port),
+        content.sealing_key,
+        authserv_id=domain_of(settings.mail_from) or "clarion.invalid",
+        trusted_sealers=[name for name in map(canonical_domain, settings.trusted_sealers) if name],
+        clock=time.time,
+    )
+    return Wired(Authentication(parts.client, content, relayed).handle)
 
 
 def _classification(parts: Parts) -> Wired:

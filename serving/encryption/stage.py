@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -20,6 +21,7 @@ from serving.mail import split
 from serving.pipeline import Enclosed, EnclosedFree, KeyMissing
 from serving.sealing import SealingKey, UnsealingKey
 from serving.stage import Work
+from serving.trace import without_forged
 from serving.values import Method, OpenByPolicy, Sealed
 
 DIGEST = "digest"
@@ -90,7 +92,7 @@ class Encryption:
 
     def _relay(self, work: Work) -> bytes:
         outside = self._outside(work)
-        mail = relay(self._content.unseal(work.body), outside)
+        mail = relay(self._mail(work, outside), outside)
         relayed = split(mail)
         message_id = relayed.first("message-id").decode(errors="replace") if relayed else outside.message_id
         return self._envelope(outside.rcpt_to, message_id, mail)
@@ -101,7 +103,7 @@ class Encryption:
         certificate = choose(self._content.unseal(certificates), outside.rcpt_to, now, methods)
         if isinstance(certificate, Unusable):
             return certificate
-        raw = self._content.unseal(work.body)
+        raw = self._mail(work, outside)
         if not isinstance(certificate, x509.Certificate):
             mail = sealed.enclose(raw, outside, certificate, self._signer)
             return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail), "openpgp")
@@ -109,6 +111,13 @@ class Encryption:
             return Unusable("the gateway has no key for S/MIME")
         mail = smime.enclose(raw, outside, certificate, self._smime_signer)
         return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail), "smime")
+
+    def _mail(self, work: Work, outside: Outside) -> bytes:
+        """The mail as it came; of a relayed one, what was found of its sender above it, and no forgery of that."""
+        mail, results = self._content.unseal(work.body), work.facts.get("results")
+        if not results:
+            return mail
+        return self._content.unseal(b64decode(results)) + without_forged(mail, outside.domain)
 
     def _outside(self, work: Work) -> Outside:
         address = self._content.unseal(work.address).decode()

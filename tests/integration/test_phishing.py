@@ -11,7 +11,8 @@ import pyarrow.parquet as parquet
 import pytest
 
 from serving.authentication.api_keys import new_key
-from serving.authentication.stage import Authentication, sender_domain
+from serving.authentication.mail_sender import sender_domain
+from serving.authentication.stage import Authentication
 from serving.pipeline import TABLE, Deferred, Destination, End, Parked, Stage, Urgent, kind
 from serving.queue.client import Client
 from serving.sealing import UnsealingKey

@@ -21,6 +21,7 @@ EVERY: list[p.Outcome] = [
     p.Authenticated("api_key"),
     p.Unverified("no_domain"),
     p.Forged("other_domain"),
+    p.Unverified("nothing proves the From domain", v.Results("spf=fail dkim=none dmarc=fail arc=none", bytes(250))),
     p.Urgent(PREDICTION, OBSERVATION),
     p.NotUrgent(PREDICTION, None),
     p.Uncertain(PREDICTION, OBSERVATION),
