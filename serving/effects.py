@@ -36,8 +36,10 @@ def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, A
             return Hop({"envelope": _form(envelope)}, envelope.body)
         case p.EnclosedFree(envelope, waiver):
             return Hop({"envelope": _form(envelope), "waiver": waiver}, envelope.body)
-        case p.KeyMissing(reason):
+        case p.Keyless(reason) | p.KeyMissing(reason):
             return Hop({"held": reason})
+        case p.Told(notices, until):
+            return Hop({"told": [str(notice) for notice in notices]}, until=until)
         case p.Held() | p.Waived() | p.Free() | p.Owed():
             return _paid(outcome, id_)
         case p.Due() | p.Unfunded() | p.Lapsed() | p.Asked() | p.Expired():

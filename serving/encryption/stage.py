@@ -18,7 +18,7 @@ from serving.encryption.relayed import relay
 from serving.encryption.smime_signing import Signer
 from serving.identifiers import format_id
 from serving.mail import split
-from serving.pipeline import Enclosed, EnclosedFree, KeyMissing
+from serving.pipeline import Enclosed, EnclosedFree, Keyless, KeyMissing
 from serving.sealing import SealingKey, UnsealingKey
 from serving.stage import Work
 from serving.trace import without_forged
@@ -56,8 +56,9 @@ class Encryption:
         self._signer = signer
         self._smime_signer = smime_signer
 
-    async def handle(self, work: Work) -> Enclosed | EnclosedFree | KeyMissing:
-        """Enclosed, EnclosedFree where the facts hold a waiver, KeyMissing where it must be sealed and cannot be.
+    async def handle(self, work: Work) -> Enclosed | EnclosedFree | Keyless | KeyMissing:
+        """Enclosed, EnclosedFree where the facts hold a waiver; Keyless, or KeyMissing where everybody knows already,
+        where it must be sealed and cannot be.
 
         Raises:
             Unsealable: body, address or certificate is sealed for another key or was altered.
@@ -68,7 +69,8 @@ class Encryption:
         if isinstance(envelope, Unusable) and "notice" in work.facts and work.facts.get("open") is True:
             envelope = OpenByPolicy(await asyncio.to_thread(self._relay, work), "notice")
         if isinstance(envelope, Unusable):
-            return KeyMissing(envelope.reason)
+            is_known = "told" in work.facts or "notice" in work.facts
+            return KeyMissing(envelope.reason) if is_known else Keyless(envelope.reason)
         waiver = work.facts.get("waiver")
         return Enclosed(envelope) if waiver is None else EnclosedFree(envelope, str(waiver))
 

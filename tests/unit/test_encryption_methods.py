@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from serving.encryption.certificates import generate_test_key
 from serving.encryption.smime import open_sealed
 from serving.encryption.stage import Encryption
-from serving.pipeline import Enclosed, KeyMissing
+from serving.pipeline import Enclosed, Keyless
 from serving.sealing import UnsealingKey
 from serving.values import Sealed
 from tests.unit import works
@@ -37,7 +37,7 @@ class Broker:
         return [self._row] if name == "recipient" else []
 
 
-async def handled(certificates: str, wish: str | None = None, *, can_smime: bool = True) -> Enclosed | KeyMissing:
+async def handled(certificates: str, wish: str | None = None, *, can_smime: bool = True) -> Enclosed | Keyless:
     encryption = Encryption(
         Broker(certificates, wish),
         CONTENT,
@@ -49,7 +49,7 @@ async def handled(certificates: str, wish: str | None = None, *, can_smime: bool
     address = CONTENT.sealing_key.seal(ADDRESS.encode())
     work = works.work(address=address, facts={}, body=CONTENT.sealing_key.seal(MAIL), accepted_at=NOW.timestamp())
     outcome = await encryption.handle(work)
-    assert isinstance(outcome, Enclosed | KeyMissing)
+    assert isinstance(outcome, Enclosed | Keyless)
     return outcome
 
 
@@ -93,5 +93,5 @@ async def test_what_is_sealed_with_smime_opens_with_the_recipients_key_alone() -
 
 async def test_without_a_key_of_its_own_the_gateway_holds_what_smime_would_seal() -> None:
     """An S/MIME mail that nobody signed proves nothing: it is held, and the reason said."""
-    assert await handled(SMIME, can_smime=False) == KeyMissing("the gateway has no key for S/MIME")
+    assert await handled(SMIME, can_smime=False) == Keyless("the gateway has no key for S/MIME")
     assert isinstance(await handled(SMIME + OPENPGP, can_smime=False), Enclosed)
