@@ -48,7 +48,7 @@ def read_file(path: Path, address: str) -> "list[Block]":
 def add(address: Address, file: Annotated[Path, typer.Argument(help="OpenPGP or X.509, text or binary.")]) -> None:
     """Add certificates to those of a recipient; mail that waits for one goes on."""
     brought = read_file(file, address)
-    kept = _changed(address, lambda held: [*held, *brought])
+    kept = changed(address, lambda held: [*held, *brought])
     print(f"registered; {len(kept)} in all")
 
 
@@ -64,21 +64,14 @@ def remove(
             raise ConfigurationError("several begin like that; name one" if meant else "there is no such certificate")
         return [block for block in held if block is not meant[0]]
 
-    print(f"removed; {len(_changed(address, change))} left")
+    print(f"removed; {len(changed(address, change))} left")
 
 
 def show_certificates(
     address: Address, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
 ) -> None:
-    """What a recipient's mail can be sealed to, and why not."""
-    from serving.encryption.certificates import Unusable
-
-    rows = []
-    for block in _changed(address, None):
-        judged = block.read(address, datetime.now(UTC))
-        state = judged.reason if isinstance(judged, Unusable) else "usable"
-        rows.append({"method": block.method, "fingerprint": fingerprint_of(block), "state": state})
-    show(rows, as_json=as_json)
+    """What a recipient's mail can be sealed to, where that came from, until when, and why not."""
+    show([_row_of(block, address) for block in changed(address, None)], as_json=as_json)
 
 
 def fingerprint_of(block: "Block") -> str:
@@ -93,11 +86,27 @@ def fingerprint_of(block: "Block") -> str:
     return hashlib.sha256(certificate.public_bytes(Encoding.DER)).hexdigest()
 
 
-def _changed(address: str, change: Change | None) -> "Sequence[Block]":
+def changed(address: str, change: Change | None) -> "Sequence[Block]":
     """The certificates that are registered after the change; None changes nothing."""
     settings = Settings.read()
     work = _reader(settings, address) if change is None else _writer(settings, address, change)
     return ask(settings, work)
+
+
+def _row_of(block: "Block", address: str) -> dict[str, Any]:
+    from serving.encryption.certificates import Unusable
+    from serving.encryption.expiry import usable_until
+    from serving.encryption.sources import origin_of
+
+    judged = block.read(address, datetime.now(UTC))
+    until = None if isinstance(judged, Unusable) else usable_until(judged)
+    return {
+        "method": block.method,
+        "fingerprint": fingerprint_of(block),
+        "source": origin_of(block).source.value,
+        "until": None if until is None else until.timestamp(),
+        "state": judged.reason if isinstance(judged, Unusable) else "usable",
+    }
 
 
 def _reader(settings: Settings, address: str) -> "Callable[[Client], Awaitable[Sequence[Block]]]":

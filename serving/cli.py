@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving import certificates_cli
+from serving import certificates_cli, fetch_cli
 from serving.addresses import domain_of
 from serving.commands import ask
 from serving.errors import ClarionError, ConfigurationError
@@ -61,6 +61,8 @@ def create_keys() -> None:
 keys.command("add")(certificates_cli.add)
 keys.command("show")(certificates_cli.show_certificates)
 keys.command("remove")(certificates_cli.remove)
+keys.command("fetch")(fetch_cli.fetch)
+keys.command("expiring")(fetch_cli.expiring)
 
 
 @principal.command("add")

@@ -4,16 +4,12 @@ import asyncio
 import logging
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
 from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 
 import dns.asyncresolver
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 from pysequoia import Cert
@@ -24,77 +20,15 @@ from serving.encryption.public_hosts import is_public, resolve
 from serving.encryption.wkd import KeyDirectory, hashed_local_part, places
 from serving.errors import Temporary
 from tests.unit.certificates import ANN, CERTIFICATE, NOW, binary, fresh, lasting, revoked, signing_only
+from tests.unit.key_directories import ADVANCED, DIRECT, HOME, Home, Published, key_directory
 from tests.unit.test_relayed_authentication_resolver import NameServer
-
-ADVANCED, DIRECT = "openpgpkey.home.example", "home.example"
-HOME: Mapping[str, tuple[str, ...]] = {ADVANCED: ("127.0.0.1",), DIRECT: ("127.0.0.1",)}
-
-
-@dataclass
-class Published:
-    """What a directory answers to everything, and what it was asked: the host and the target of each request."""
-
-    body: bytes = b""
-    status: str = "200 OK"
-    fields: str = ""
-    is_silent: bool = False
-    asked: list[tuple[str, str]] = field(default_factory=list)
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = (await reader.readuntil(b"\r\n\r\n")).decode()
-        host = next(line[6:] for line in request.splitlines() if line.startswith("Host: "))
-        self.asked.append((host, request.split(" ")[1]))
-        if self.is_silent:
-            await reader.read()
-        writer.write(f"HTTP/1.1 {self.status}\r\nConnection: close\r\n{self.fields}\r\n".encode() + self.body)
-        writer.close()
-
-
-@dataclass
-class Home:
-    """The directory, its port, whom its certificate vouches for, and a DNS that knows `names`."""
-
-    published: Published
-    port: int
-    trusted: ssl.SSLContext
-    names: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: HOME)
-
-    async def resolve(self, host: str) -> tuple[str, ...]:
-        return self.names.get(host, ())
-
-    def directory(self, *, timeout: float = 5.0) -> KeyDirectory:
-        return KeyDirectory(
-            resolve=self.resolve, may_ask=lambda _: True, tls=self.trusted, port=self.port, timeout=timeout
-        )
 
 
 @pytest.fixture
 async def home(tmp_path: Path) -> AsyncIterator[Home]:
-    """A directory for home.example on this machine, over TLS."""
-    published, pem = Published(binary(CERTIFICATE)), _certificate(tmp_path)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    server = await asyncio.start_server(published.serve, "127.0.0.1", 0, ssl=context)
-    yield Home(published, server.sockets[0].getsockname()[1], ssl.create_default_context(cafile=str(pem)))
-    server.close()
-
-
-def _certificate(folder: Path) -> Path:
-    """A key and a certificate that vouches for itself, for both hosts of home.example."""
-    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
-    hosts = x509.SubjectAlternativeName([x509.DNSName(ADVANCED), x509.DNSName(DIRECT)])
-    certificate = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(NOW - timedelta(days=1))
-        .not_valid_after(NOW + timedelta(days=1))
-        .add_extension(hosts, critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    encoding = serialization.Encoding.PEM
-    secret = key.private_bytes(encoding, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    path = folder / "directory.pem"
-    path.write_bytes(secret + certificate.public_bytes(encoding))
-    return path
+    """A directory that publishes Ann's certificate."""
+    async with key_directory(tmp_path, binary(CERTIFICATE)) as home:
+        yield home
 
 
 def test_the_places_are_those_of_the_drafts_own_example() -> None:

@@ -65,6 +65,15 @@ def recipient(transaction: Transaction, lookup: str) -> Rows:
     return _rows(transaction.all("recipient", lookup=bytes.fromhex(lookup)))
 
 
+def recipients_with_certificates(transaction: Transaction, after: str = "", limit: int = 20) -> Rows:
+    """Enrolled recipients in the order of their lookup, at most 20; `after` is that of the last one of the page before.
+
+    So few because a recipient's certificates may take 4 MiB.
+    """
+    parameters = {"after": bytes.fromhex(after), "limit": min(limit, 20)}
+    return _rows(transaction.all("recipients_with_certificates", **parameters))
+
+
 def counters(transaction: Transaction, keys: list[str]) -> Rows:
     """The history's counters under these keys; those never counted are left out."""
     found = (transaction.one("counter", key=bytes.fromhex(key)) for key in keys)
@@ -164,6 +173,7 @@ QUERIES: Mapping[str, Query] = {
         sender_policy,
         domain_owners,
         recipient,
+        recipients_with_certificates,
         counters,
         offset,
         balance,
@@ -180,7 +190,9 @@ QUERIES: Mapping[str, Query] = {
         verify_ledger,
     )
 }
-LONG = frozenset({"depths", "peek", "dead_letters", "verify_ledger"})  # read whole tables: answered beside the commits
+LONG = frozenset(
+    {"recipients_with_certificates", "depths", "peek", "dead_letters", "verify_ledger"}
+)  # read whole tables: answered beside the commits
 
 
 def _principals(transaction: Transaction, rows: list[Row]) -> Rows:
