@@ -32,15 +32,15 @@ class Lapsing:
 
 
 async def lapsing(
-    reader: Reader, content: UnsealingKey, now: datetime, within: timedelta = AHEAD
+    reader: Reader, content: UnsealingKey, now: datetime, within: timedelta = AHEAD, *, page_size: int = 1_000
 ) -> list[Lapsing | Unsealable]:
     """The certificates of all recipients of whom, for OpenPGP or for S/MIME, none lasts beyond `now + within`.
 
     Where one does, those that it stands in for are no reason to warn. An Unsealable stands for a recipient whose row
-    the key does not open.
+    the key does not open. `page_size` is how many recipients the broker names at once.
     """
     found: list[Lapsing | Unsealable] = []
-    async for row in _recipients(reader):
+    async for row in _recipients(reader, page_size):
         try:
             address = content.unseal(bytes.fromhex(row["address"])).decode()
             held = blocks(content.unseal(bytes.fromhex(row["certificate"])))
@@ -68,9 +68,11 @@ def _judge(block: Block, address: str, now: datetime, within: timedelta) -> Laps
     return Lapsing(address, block, ending[0].until, "") if ending else None
 
 
-async def _recipients(reader: Reader) -> AsyncIterator[dict[str, Any]]:
+async def _recipients(reader: Reader, page_size: int) -> AsyncIterator[dict[str, Any]]:
     after = ""
-    while page := await reader.query("recipients_with_certificates", after=after):
-        for row in page:
-            yield row
+    while page := await reader.query("recipients_with_certificates", after=after, limit=page_size):
+        for found in page:
+            for row in await reader.query("recipient", lookup=found["lookup"]):
+                if row["certificate"] is not None:  # which may have been taken away in between
+                    yield row
         after = page[-1]["lookup"]

@@ -65,12 +65,10 @@ def recipient(transaction: Transaction, lookup: str) -> Rows:
     return _rows(transaction.all("recipient", lookup=bytes.fromhex(lookup)))
 
 
-def recipients_with_certificates(transaction: Transaction, after: str = "", limit: int = 20) -> Rows:
-    """Enrolled recipients in the order of their lookup, at most 20; `after` is that of the last one of the page before.
-
-    So few because a recipient's certificates may take 4 MiB.
-    """
-    parameters = {"after": bytes.fromhex(after), "limit": min(limit, 20)}
+def recipients_with_certificates(transaction: Transaction, after: str = "", limit: int = 1_000) -> Rows:
+    """The lookups of enrolled recipients with certificates, in their order, at most 1,000; `after` is the last one of
+    the page before."""
+    parameters = {"after": bytes.fromhex(after), "limit": min(limit, 1_000)}
     return _rows(transaction.all("recipients_with_certificates", **parameters))
 
 
