@@ -106,8 +106,11 @@ class Setting:
             headers={"Authorization": f"Bearer {self.key}"},
         )
 
-    def enroll(self, key: str, principal: str, revoked_at: float | None = None) -> None:
+    def enroll(
+        self, key: str, principal: str, revoked_at: float | None = None, expires_at: float | None = None
+    ) -> None:
         row = {"key_hash": hash_key(key), "id": principal, "domains": ["example.org"], "revoked_at": revoked_at}
+        row["expires_at"] = expires_at
         self.broker.rows.setdefault("principal_by_key", []).append(row)
 
     async def _judge(self, questions: Sequence[Question], with_history: bool) -> Sequence[Prediction]:
