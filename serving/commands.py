@@ -19,11 +19,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 CONNECT_WITHIN = 2.0
-TIMES = frozenset(
-    {
-        "at", "oldest", "available_at", "accepted_at", "died_at", "created_at", "used_at", "expires_at", "revoked_at",
-    }
-)  # fmt: skip
+TIMES = frozenset({"at", "oldest", "available_at", "accepted_at", "died_at"})
 
 
 def ask(settings: Settings, work: Callable[[Client], Awaitable[Value]]) -> Value:

@@ -2,7 +2,9 @@
 
 import secrets
 import sys
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
+from itertools import groupby
 from typing import Annotated, Any
 
 import typer
@@ -61,9 +63,12 @@ def add_principal(
 
 @principal.command("list")
 def list_principals(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
-    """All senders, a row for each of their keys and subjects; a key is shown by the beginning of its SHA-256."""
+    """All senders with their keys and subjects; a key is shown by the beginning of its SHA-256."""
     rows = ask(Settings.read(), lambda client: client.query("principals"))
-    show([_row(row, as_json=as_json) for row in rows], as_json=as_json)
+    if as_json:
+        show([{name: row[name] for name in _TOLD} for row in rows], as_json=True)
+        return
+    print("\n".join(_lines(rows)) or "nobody is registered; see `clarion principal add`")
 
 
 @principal.command("rotate")
@@ -107,15 +112,21 @@ def _subject(stated: str, settings: Settings) -> str:
     return subject
 
 
-def _row(row: dict[str, Any], *, as_json: bool) -> dict[str, Any]:
-    """A row of the list; what is long goes last where a person reads it."""
-    times = {name: row[name] for name in ("created_at", "used_at", "expires_at", "revoked_at")}
-    if as_json:
-        known_by = {"kind": row["kind"], "credential": row["credential"]}
-        return {"id": row["id"], "name": row["name"], "domains": row["domains"], **known_by, **times}
-    shown = {
-        "id": row["id"],
-        "name": row["name"],
-        "known by": f"key {row['credential'][:12]}" if row["kind"] == "key" else row["credential"],
-    }
-    return {**shown, **times, "domains": " ".join(row["domains"])}
+_TOLD = ("id", "name", "domains", "kind", "credential", "created_at", "used_at", "expires_at", "revoked_at")
+
+
+def _lines(rows: Iterable[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each sender, and below it one for each key and subject; times are UTC."""
+    for (id_, name), known_by in groupby(rows, key=lambda row: (row["id"], row["name"])):
+        listed = list(known_by)
+        revoked = listed[0]["revoked_at"]
+        state = "" if revoked is None else f", revoked {readable(revoked)}"
+        yield f"{id_}  {name} ({', '.join(listed[0]['domains'])}){state}"
+        yield from (f"    {_line(row)}" for row in listed if row["kind"] is not None)
+
+
+def _line(row: Mapping[str, Any]) -> str:
+    what = f"key {row['credential'][:12]}" if row["kind"] == "key" else f"subject {row['credential']}"
+    used = "never used" if row["used_at"] is None else f"last used {readable(row['used_at'])}"
+    ends = "" if row["expires_at"] is None else f", ends {readable(row['expires_at'])}"
+    return f"{what}: created {readable(row['created_at'])}, {used}{ends}"

@@ -34,8 +34,8 @@ class Settings(BaseSettings):
     model: str = "models:/clarion@champion"
     artefact: Path | None = None
 
-    rate: Annotated[float, Field(ge=0)] = 100.0  # requests a second that a sender may make of each gateway; 0: any
-    burst: Annotated[int, Field(ge=1)] = 5_000  # of them at once
+    rate: Annotated[float, Field(ge=0, le=1e6)] = 100.0  # requests a second of a sender, at each gateway; 0: any
+    burst: Annotated[int, Field(ge=1, le=10**9)] = 5_000  # of them at once
     oidc_issuer: Annotated[str, Field(pattern=f"^$|{PROTECTED}")] = ""  # of bearer tokens; empty: API keys alone
     oidc_audience: str = ""  # that a token must be for
     oidc_jwks: Annotated[str, Field(pattern=f"^$|{PROTECTED}")] = ""  # its keys' URL; empty: as its discovery says

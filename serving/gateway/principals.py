@@ -1,5 +1,6 @@
 """Who calls: by an API key, found by its hash, or an issuer's token. What the store said is believed for seconds."""
 
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
@@ -131,7 +132,7 @@ class Principals:
             rows = await self._directory.query("principal_by_key", key_hash=credential.name)
         else:
             rows = await self._directory.query("principal_by_subject", subject=credential.name)
-        if rows:
+        if rows and hmac.compare_digest(rows[0]["credential"].encode(), credential.name.encode()):
             return rows[0]
         if credential.kind == "key":
             raise _unauthorized("unknown API key", "ask for one: `clarion principal add`")
