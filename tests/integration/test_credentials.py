@@ -26,6 +26,11 @@ def enroll(store: Store, id_: str = "p", **known_by: str) -> None:
     store.do(lambda t: credentials.enroll_principal(t, id_, "Ops", ["ops.example"], {}, **known_by))
 
 
+def revoked(store: Store) -> None:
+    enroll(store, key_hash="a")
+    store.do(lambda t: credentials.revoke_principal(t, "p"))
+
+
 def rotate(store: Store, key: str, overlap: float) -> dict[str, Any]:
     return store.do(lambda t: credentials.rotate_key(t, "p", key, overlap))
 
@@ -74,7 +79,7 @@ class TestCredentials:
         [
             lambda _: None,
             lambda store: enroll(store, subject=SUBJECT),
-            lambda store: (enroll(store, key_hash="a"), store.do(lambda t: credentials.revoke_principal(t, "p"))),
+            revoked,
         ],
         ids=["nobody", "a sender without keys", "a revoked sender"],
     )

@@ -1,6 +1,7 @@
 """Bearer tokens of a real issuer on this machine: which are taken, which are refused, and what its absence does."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
 
 import pytest
 from joserfc.jwk import OctKey, RSAKey
@@ -71,7 +72,7 @@ async def test_a_token_may_be_for_several_audiences_and_have_headers_of_its_own(
         {"iat": NOW - 10 * DAY},
     ],
 )
-async def test_clocks_may_differ_by_a_minute(issuer: Issuer, reader: Reader, claims: dict[str, float]) -> None:
+async def test_clocks_may_differ_by_a_minute(issuer: Issuer, reader: Reader, claims: dict[str, Any]) -> None:
     """Two machines never agree on the time."""
     assert await reader.subject(issuer.token(**claims))
 
@@ -103,7 +104,7 @@ async def test_clocks_may_differ_by_a_minute(issuer: Issuer, reader: Reader, cla
     ],
 )
 async def test_a_token_that_does_not_say_what_it_must_is_refused(
-    issuer: Issuer, reader: Reader, claims: dict[str, object], said: str
+    issuer: Issuer, reader: Reader, claims: dict[str, Any], said: str
 ) -> None:
     """Signed is not enough: it must be ours, and now, and somebody's."""
     with pytest.raises(InvalidToken, match=said):
