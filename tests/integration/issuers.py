@@ -15,7 +15,7 @@ from joserfc.jwk import ECKey, Key, OKPKey, RSAKey
 AUDIENCE = "https://clarion.example"
 NOW = 1_700_000_000
 DISCOVERY, JWKS = "/.well-known/openid-configuration", "/keys"
-_KEYS: dict[str, Key] = {
+KEYS: dict[str, Key] = {
     "RS256": RSAKey.generate_key(2048, {"kid": "rsa"}),
     "ES256": ECKey.generate_key("P-256", {"kid": "ec"}),
     "EdDSA": OKPKey.generate_key("Ed25519", {"kid": "ed"}),
@@ -27,7 +27,7 @@ class Issuer:
     """Serves what `documents` says; `asked` counts the requests for each path."""
 
     def __init__(self) -> None:
-        self.keys = dict(_KEYS)
+        self.keys = dict(KEYS)
         self.documents: dict[str, tuple[int, bytes]] = {}
         self.asked: Counter[str] = Counter()
         self._port = 0

@@ -1,19 +1,27 @@
 """Bearer tokens of a real issuer on this machine: which are taken, which are refused, and what its absence does."""
 
+from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 from joserfc.jwk import OctKey, RSAKey
 
 from serving.authentication.issuer import FRESH, LARGEST_DOCUMENT, MOST_KEYS, PAUSE, RETRY, IssuerKeys, read_keys
 from serving.authentication.tokens import ALGORITHMS, LONGEST_TOKEN, SKEW, Tokens
 from serving.errors import InvalidToken, IssuerAway
-from tests.integration.issuers import AUDIENCE, DISCOVERY, JWKS, NOW, Issuer
+from tests.integration.issuers import AUDIENCE, DISCOVERY, JWKS, KEYS, NOW, Issuer
 from tests.unit.gateways import Clock
 
 DAY = 86_400
-WEAK = {"kty": "RSA", "n": "_" * 171, "e": "AQAB"}  # 1,024 bits
+GOOD = KEYS["ES256"].as_dict(private=False)
+
+
+def weak() -> dict[str, str]:
+    """A key of 1,024 bits."""
+    modulus = rsa.generate_private_key(65_537, 1_024).public_key().public_numbers().n
+    return {"kty": "RSA", "n": urlsafe_b64encode(modulus.to_bytes(128)).rstrip(b"=").decode(), "e": "AQAB"}
 
 
 class Reader:
@@ -218,13 +226,13 @@ async def test_a_withdrawn_key_is_forgotten_within_the_hour(issuer: Issuer, read
         (DISCOVERY, b"[" * 100_000, 200),
         (DISCOVERY, b"[]", 200),
         (DISCOVERY, {}, 404),
-        (JWKS, b"{" + b" " * LARGEST_DOCUMENT + b"}", 200),
+        (JWKS, {"keys": [GOOD], "padding": "x" * LARGEST_DOCUMENT}, 200),
         (JWKS, b"\xff", 200),
         (JWKS, {"keys": []}, 200),
         (JWKS, {"keys": {"kid": "rsa"}}, 200),
         (JWKS, {"keys": [7, None, {}, {"kty": "RSA", "n": "!", "e": "AQAB"}]}, 200),
         (JWKS, {"keys": [OctKey.generate_key(256).as_dict()]}, 200),
-        (JWKS, {"keys": [WEAK]}, 200),
+        (JWKS, {"keys": [weak()]}, 200),
         (JWKS, b"http://127.0.0.1:1/", 302),
     ],
 )
@@ -234,6 +242,14 @@ async def test_an_issuer_that_publishes_no_usable_keys_is_as_if_it_were_away(
 ) -> None:
     """Another's document, noise, too much of it, secrets, weak keys, a way elsewhere: none of it is a key."""
     issuer.say(path, document, status)
+
+    with pytest.raises(IssuerAway):
+        await reader.subject(issuer.token())
+
+
+async def test_a_discovery_document_of_another_issuer_is_none(issuer: Issuer, reader: Reader) -> None:
+    """OpenID Connect Discovery 1.0, section 4.3: its keys would sign for both."""
+    issuer.publish(issuer="https://other.example")
 
     with pytest.raises(IssuerAway):
         await reader.subject(issuer.token())
@@ -270,10 +286,9 @@ async def test_a_token_without_a_key_s_name_needs_a_set_in_which_one_suits(issue
     assert "no key of this name" in await reader.refusal(token)
 
 
-def test_a_broken_key_costs_the_others_nothing_and_the_set_is_bounded(issuer: Issuer) -> None:
+def test_a_broken_key_costs_the_others_nothing_and_the_set_is_bounded() -> None:
     """RFC 7517 section 5: what is not understood is passed over."""
-    good = issuer.keys["ES256"].as_dict(private=False)
-    broken = [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, {"kty": "AKP"}, {**good, "use": "enc"}]
+    broken = [{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA"}, {"kty": "AKP"}, {**GOOD, "use": "enc"}]
 
-    assert len(read_keys({"keys": [*broken, good]})) == 1
-    assert len(read_keys({"keys": [good] * (2 * MOST_KEYS)})) == MOST_KEYS
+    assert len(read_keys({"keys": [*broken, GOOD]})) == 1
+    assert len(read_keys({"keys": [GOOD] * (2 * MOST_KEYS)})) == MOST_KEYS

@@ -31,9 +31,9 @@ from tests.unit.test_ledger import (
 __all__ = [
     "TestAccept", "TestBooks", "TestClaim", "TestCredentials", "TestDigest", "TestEnds", "TestGroup", "TestHistory",
     "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestReplay", "TestRetention",
-    "TestWakeThatCrossesParking", "TestWaking", "grouped", "test_a_key_posts_once", "test_a_transfer_in_another_currency_is_refused",
-    "test_an_amount_over_the_limit_is_refused", "test_retry_ends_a_wait",
-    "test_the_head_tells_whether_the_end_was_cut_off",
+    "TestWakeThatCrossesParking", "TestWaking", "grouped", "test_a_key_posts_once",
+    "test_a_transfer_in_another_currency_is_refused", "test_an_amount_over_the_limit_is_refused",
+    "test_retry_ends_a_wait", "test_the_head_tells_whether_the_end_was_cut_off",
 ]  # fmt: skip
 
 Catalogue = dict[str, dict[str, tuple[str, bool]]]
