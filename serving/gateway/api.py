@@ -15,11 +15,13 @@ from starlette.responses import JSONResponse, Response
 from serving.addresses import canonical_address
 from serving.errors import BrokerUnavailable
 from serving.gateway.guard import QUESTIONS
+from serving.gateway.limits import Lockouts, Rates
 from serving.gateway.machine_payments import MachinePayments
 from serving.gateway.mail import Question
-from serving.gateway.principals import Directory, Principal, Principals
+from serving.gateway.principals import Directory, Limits, Principal, Principals, Tokens
 from serving.gateway.problems import NOT_FOUND, Problem, problem
 from serving.gateway.submission import Draft, parse_json, read_body, read_draft
+from serving.gateway.uses import Uses
 from serving.gateway.webhooks import Webhooks
 from serving.identifiers import format_id, parse_id
 from serving.money import wallet_of_sender
@@ -76,6 +78,8 @@ class Api:
         make_id: Callable[[], str] = lambda: uuid.uuid4().hex,
         webhooks: Webhooks | None = None,
         payments: MachinePayments | None = None,
+        tokens: Tokens | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._broker = broker
         self._keys = keys
@@ -84,7 +88,9 @@ class Api:
         self._domain = domain
         self._clock = clock
         self._make_id = make_id
-        self._principals = Principals(broker, clock)
+        self.uses = Uses(broker, clock)
+        limits = limits or Limits(Rates(0.0, 1, time.monotonic), Lockouts(time.monotonic))
+        self._principals = Principals(broker, clock, limits=limits, uses=self.uses, tokens=tokens)
         self._webhooks = webhooks
         self._payments = payments
 
@@ -145,10 +151,18 @@ class Api:
         return await self._webhooks.receive(request)
 
     async def knows(self, request: Request) -> bool:
-        """Whether the request comes with a valid API key."""
+        """Whether the request comes from a known caller.
+
+        Raises:
+            Problem: 429, it has to wait.
+        """
         try:
             await self._principals.of(request)
-        except (Problem, BrokerUnavailable):
+        except Problem as refusal:
+            if refusal.answer.status == 429:
+                raise
+            return False
+        except BrokerUnavailable:
             return False
         return True
 
