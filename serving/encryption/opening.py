@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from pysequoia import Cert, Tsk
 
@@ -13,6 +14,7 @@ LARGEST = 64 << 20
 """Octets of a mail that are looked at."""
 
 _BEGIN, _END = b"-----BEGIN PGP MESSAGE-----", b"-----END PGP MESSAGE-----"
+_ROOT = str(Path(__file__).parents[2])
 _PATIENCE = 60
 """Seconds on the clock; the process may use `opening_process.SECONDS` of a processor."""
 
@@ -50,7 +52,7 @@ def _opened(message: bytes, key: bytes, signer: bytes) -> bytes:
     done = subprocess.run(  # noqa: S603
         command,
         input=opening_process.frame(message, key, signer),
-        env={"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={"PYTHONPATH": os.pathsep.join((_ROOT, *filter(None, sys.path)))},
         capture_output=True,
         check=True,
         timeout=_PATIENCE,

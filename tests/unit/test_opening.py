@@ -1,6 +1,8 @@
 """Our opener of OpenPGP mail: the signed payload whole, for the one whom it is sealed to, or nothing."""
 
+import sys
 from functools import cache
+from pathlib import Path
 
 import pytest
 from pysequoia import Cert, CipherSuite, Profile, Tsk, encrypt
@@ -89,6 +91,15 @@ def test_the_key_that_the_gateway_makes_is_the_one_to_trust(tmp_path_factory: py
     trusted = Cert.from_bytes((folder / "signing.public").read_bytes())
 
     assert open_sealed(sealed(MAIL, key, load_signing_key(folder)), key, trusted) == payload(MAIL, OUTER)
+
+
+def test_it_opens_wherever_we_were_imported_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Installed for editing we are not on the path, and a process that does not start looks like an altered mail."""
+    key, root = ann("Curve25519, version 4"), Path(__file__).parents[2]
+    monkeypatch.chdir("/")
+    monkeypatch.setattr(sys, "path", ["", *(each for each in sys.path if each and Path(each).resolve() != root)])
+
+    assert open_sealed(sealed(MAIL, key), key, TRUSTED) == payload(MAIL, OUTER)
 
 
 def test_a_mail_that_is_not_one_armoured_message_is_refused_alike() -> None:
