@@ -33,6 +33,9 @@ def add_principal(
     ] = "",
     open_mail: Annotated[bool, typer.Option("--open", help="Its mail may travel unsealed.")] = False,
     life_safety: Annotated[bool, typer.Option("--life-safety", help="Its mail never waits for money.")] = False,
+    relays: Annotated[
+        bool, typer.Option("--relays", help="It hands on mail of others, which has to prove itself (SPF, DKIM, DMARC).")
+    ] = False,
     payer: Annotated[str, typer.Option(help="recipient, sender or nobody pays for its urgent mail.")] = "recipient",
     price: Price = None,
     free: Free = None,
@@ -42,7 +45,8 @@ def add_principal(
     """Register a sending system and print its API key, this once; its id goes to standard error."""
     if payer not in ("recipient", "sender", "nobody"):
         raise ConfigurationError("--payer takes recipient, sender or nobody")
-    policy = {"open": open_mail, "life_safety": life_safety, "pays": payer, **terms(price, free, wait, then)}
+    stated = {"open": open_mail, "life_safety": life_safety, "relays": relays, "pays": payer}
+    policy = {**stated, **terms(price, free, wait, then)}
     settings, id_ = Settings.read(), secrets.token_hex(8)
     known_by = _subject(subject, settings) if subject else None
 

@@ -31,10 +31,11 @@ class Tokens(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """A caller who is known."""
+    """A caller who is known; `relays` where it may hand on the mail of others."""
 
     id: str
     domains: tuple[str, ...]
+    relays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +126,7 @@ class Principals:
             raise _unauthorized(f"this {_WORDS[credential.kind]} is revoked", "ask who runs this service for a new one")
         if ends is not None and ends <= self._clock():
             raise _unauthorized(f"this {_WORDS[credential.kind]} has ended", "use the one that took its place")
-        return self._remember(credential, Principal(row["id"], tuple(row["domains"])), ends)
+        return self._remember(credential, Principal(row["id"], tuple(row["domains"]), _relays(row)), ends)
 
     async def _row(self, credential: Credential) -> dict[str, Any]:
         if credential.kind == "key":
@@ -144,6 +145,10 @@ class Principals:
         until = self._clock() + BELIEVED
         self._known[credential] = (until if ends is None else min(until, ends), principal)
         return principal
+
+
+def _relays(row: dict[str, Any]) -> bool:
+    return row.get("policy", {}).get("relays") is True
 
 
 _WORDS = {"key": "API key", "subject": "token's subject"}
