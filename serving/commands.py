@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -13,10 +13,13 @@ from serving.errors import BrokerUnavailable
 from serving.queue.client import Client
 from serving.settings import Settings
 
+if TYPE_CHECKING:
+    from serving.enrolment import Registrar
+
 Value = TypeVar("Value")
 
 CONNECT_WITHIN = 2.0
-TIMES = frozenset({"at", "oldest", "available_at", "accepted_at", "died_at"})
+TIMES = frozenset({"at", "oldest", "available_at", "accepted_at", "died_at", "until"})
 
 
 def ask(settings: Settings, work: Callable[[Client], Awaitable[Value]]) -> Value:
@@ -37,6 +40,14 @@ def ask(settings: Settings, work: Callable[[Client], Awaitable[Value]]) -> Value
             await client.close()
 
     return asyncio.run(run())
+
+
+def registrar(settings: Settings, client: Client) -> "Registrar":
+    """Who enrols, with the keys of this machine."""
+    from serving.enrolment import Registrar
+    from serving.sealing import load_lookup, load_sealing
+
+    return Registrar(client, load_sealing(settings.keys, "content"), load_lookup(settings.keys))
 
 
 def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

@@ -45,3 +45,15 @@ class Temporary(ClarionError):
 
 class Unsealable(ClarionError):
     """A sealed blob does not open: wrong key, or it was altered."""
+
+
+class InvalidToken(ClarionError):
+    """A bearer token tells nobody's name; `hint` is what its sender can do. Neither holds anything of the token."""
+
+    def __init__(self, detail: str, hint: str) -> None:
+        super().__init__(detail)
+        self.hint = hint
+
+
+class IssuerAway(ClarionError):
+    """The issuer of tokens does not answer and none of its keys is known: nobody can tell whose a token is now."""

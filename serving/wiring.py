@@ -79,9 +79,20 @@ def _builder(stage: Stage) -> Callable[[Parts], Wired]:  # noqa: C901 - one flat
 
 
 def _authentication(parts: Parts) -> Wired:
+    from serving.addresses import canonical_domain, domain_of
+    from serving.authentication.relayed import RelayedMail
+    from serving.authentication.resolver import DnsResolver
     from serving.authentication.stage import Authentication
 
-    return Wired(Authentication(parts.client, load_unsealing(parts.settings.keys, "content")).handle)
+    settings, content = parts.settings, load_unsealing(parts.settings.keys, "content")
+    relayed = RelayedMail(
+        DnsResolver(settings.dns_servers, port=settings.dns_port),
+        content.sealing_key,
+        authserv_id=domain_of(settings.mail_from) or "clarion.invalid",
+        trusted_sealers=[name for name in map(canonical_domain, settings.trusted_sealers) if name],
+        clock=time.time,
+    )
+    return Wired(Authentication(parts.client, content, relayed).handle)
 
 
 def _classification(parts: Parts) -> Wired:
@@ -129,12 +140,21 @@ def _digest(parts: Parts) -> Wired:
 
 def _encryption(parts: Parts) -> Wired:
     from serving.encryption.signing import load_signing_key
+    from serving.encryption.smime_signing import load_smime_signing_key
     from serving.encryption.stage import Encryption
 
     settings = parts.settings
     content, delivery = load_unsealing(settings.keys, "content"), load_sealing(settings.keys, "delivery")
-    signer = load_signing_key(settings.keys)
-    return Wired(Encryption(parts.client, content, delivery, settings.mail_from, time.time, signer=signer).handle)
+    encryption = Encryption(
+        parts.client,
+        content,
+        delivery,
+        settings.mail_from,
+        time.time,
+        signer=load_signing_key(settings.keys),
+        smime_signer=load_smime_signing_key(settings.keys),
+    )
+    return Wired(encryption.handle)
 
 
 def _payment(parts: Parts) -> Wired:
@@ -193,10 +213,13 @@ def _settlement(parts: Parts) -> Wired:
 
 
 def _notice(parts: Parts) -> Wired:
+    from serving.expiry_notice import keep_warning
     from serving.notice.stage import Notice, Post
     from serving.web.token import Links
 
     settings = parts.settings
     content, lookup = load_unsealing(settings.keys, "content"), load_lookup(settings.keys)
     post = Post(settings.mail_from, settings.pay_url, Links(lookup.derive("pay")))
+    warning = asyncio.create_task(keep_warning(parts.client, content, lookup, settings.mail_from, time.time))
+    parts.resources.callback(warning.cancel)
     return Wired(Notice(parts.client, content, lookup, post, time.time).handle)

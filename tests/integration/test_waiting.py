@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.queue.store import commands, directory, hops, intake
+from serving.queue.store import commands, credentials, directory, hops, intake
 from serving.queue.store.hops import LeaseName
 from serving.queue.store.ledger import Posting
 from tests.integration.peers import LOOKUP, OWNER, TO_DIGEST, TO_ENCRYPTION, TO_PAYMENT, WALLET, Store, refusal
@@ -149,7 +149,7 @@ class TestWaking:
 
     def test_nobody_enrols_under_the_digests_name(self, store: Store) -> None:
         """Mail of the empty principal is trusted to be a digest of ours."""
-        assert refusal(store, lambda: store.do(lambda t: commands.enroll_principal(t, "", "n", "h", [], {}))) == (
+        assert refusal(store, lambda: store.do(lambda t: credentials.enroll_principal(t, "", "n", [], {}, "h"))) == (
             "malformed",
             True,
         )
@@ -242,6 +242,23 @@ class TestMoneyThatComes:
             "open": True,
         }
         assert rows[0]["stage"] == "encryption"
+
+    def test_a_notice_once_a_day_is_one_for_all_that_it_is_about(self, store: Store) -> None:
+        """A thousand held mails are one mail to their recipient, and another to another."""
+        about = [store.accept().notifications[0] for _ in range(2)]
+        write = partial(commands.write_notice, kind="keyless", address="00", body="00", is_open=True)
+        ids = [
+            store.do(partial(write, about=str(id_), recipient=recipient.hex(), once=day))["id"]
+            for id_, recipient, day in (
+                (about[0], LOOKUP, "2026-11-25"),
+                (about[1], LOOKUP, "2026-11-25"),
+                (about[1], LOOKUP, "2026-11-26"),
+                (about[1], bytes(32), "2026-11-25"),
+            )
+        ]
+
+        assert ids[0] == ids[1]
+        assert len({*ids}) == 3
 
 
 def owed(id_: int, amount: int) -> dict[str, Any]:

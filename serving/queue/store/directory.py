@@ -46,8 +46,18 @@ def principal(transaction: Transaction, id: str) -> Rows:
 
 
 def principal_by_key(transaction: Transaction, key_hash: str) -> Rows:
-    """The sender whose API key has this hash."""
-    return _principals(transaction, transaction.all("principal_by_key", key_hash=key_hash))
+    """The sender whose API key has this hash, and when the key ends (`expires_at`)."""
+    return _principals(transaction, transaction.all("principal_by_credential", kind="key", name=key_hash))
+
+
+def principal_by_subject(transaction: Transaction, subject: str) -> Rows:
+    """The sender that tokens of this issuer and subject (`<iss> <sub>`) speak for."""
+    return _principals(transaction, transaction.all("principal_by_credential", kind="subject", name=subject))
+
+
+def principals(transaction: Transaction) -> Rows:
+    """All senders with their domains, a row for each key or subject, the oldest first."""
+    return _principals(transaction, transaction.all("credentials"))
 
 
 def sender_policy(transaction: Transaction, principal: str) -> Rows:
@@ -63,6 +73,13 @@ def domain_owners(transaction: Transaction, domain: str) -> Rows:
 def recipient(transaction: Transaction, lookup: str) -> Rows:
     """An enrolled recipient."""
     return _rows(transaction.all("recipient", lookup=bytes.fromhex(lookup)))
+
+
+def recipients_with_certificates(transaction: Transaction, after: str = "", limit: int = 1_000) -> Rows:
+    """The lookups of enrolled recipients with certificates, in their order, at most 1,000; `after` is the last one of
+    the page before."""
+    parameters = {"after": bytes.fromhex(after), "limit": min(limit, 1_000)}
+    return _rows(transaction.all("recipients_with_certificates", **parameters))
 
 
 def counters(transaction: Transaction, keys: list[str]) -> Rows:
@@ -161,9 +178,12 @@ QUERIES: Mapping[str, Query] = {
         events,
         principal,
         principal_by_key,
+        principal_by_subject,
+        principals,
         sender_policy,
         domain_owners,
         recipient,
+        recipients_with_certificates,
         counters,
         offset,
         balance,
@@ -180,7 +200,9 @@ QUERIES: Mapping[str, Query] = {
         verify_ledger,
     )
 }
-LONG = frozenset({"depths", "peek", "dead_letters", "verify_ledger"})  # read whole tables: answered beside the commits
+LONG = frozenset(
+    {"recipients_with_certificates", "depths", "peek", "dead_letters", "principals", "verify_ledger"}
+)  # read whole tables: answered beside the commits
 
 
 def _principals(transaction: Transaction, rows: list[Row]) -> Rows:
