@@ -53,6 +53,22 @@ def create_keys() -> None:
     print(f"keys in {settings.keys}; keep a copy elsewhere: without them nothing that is stored can be read")
 
 
+@keys.command("dkim")
+def dkim_key() -> None:
+    """Print the DNS record that publishes the DKIM key of our own mail; the key is made the first time."""
+    from serving.delivery.signing import create_dkim_key, load_dkim_key
+
+    settings = Settings.read()
+    asked = (settings.keys, settings.mail_from, settings.dkim_selector)
+    key = load_dkim_key(*asked)
+    if key is None:
+        key = create_dkim_key(*asked)
+        print("a new key; restart Clarion when the record can be seen, and its mail is signed", file=sys.stderr)
+    name, text = key.record()
+    strings = " ".join(f'"{text[start : start + 255]}"' for start in range(0, len(text), 255))
+    print(f"{name}. IN TXT {strings}")
+
+
 keys.command("add")(certificates_cli.add)
 keys.command("show")(certificates_cli.show_certificates)
 keys.command("remove")(certificates_cli.remove)
