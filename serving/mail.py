@@ -41,7 +41,10 @@ class Mail:
 
     def first(self, name: str) -> bytes:
         """The value of the first field of that name, b"" where there is none."""
-        return next((field.value for field in self.fields if field.name == name), b"")
+        for field in self.fields:
+            if field.name == name:
+                return field.value
+        return b""
 
 
 def split(raw: bytes) -> Mail | None:
@@ -50,10 +53,11 @@ def split(raw: bytes) -> Mail | None:
         raw = _MBOX_LINE.sub(b"", raw)
     end = _HEADER_END.search(raw)
     header, body = (raw[: end.start()].removesuffix(b"\r"), raw[end.end() :]) if end else (raw, b"")
-    if len(header) > LARGEST_HEADER or b"\0" in header or b"\r" in header.replace(b"\r\n", b""):
+    text = header.replace(b"\r\n", b"\n")
+    if len(header) > LARGEST_HEADER or b"\0" in text or b"\r" in text:
         return None
     try:
-        return Mail(tuple(map(_field, _FIELD_END.split(header.replace(b"\r\n", b"\n").rstrip(b"\n")))), body)
+        return Mail(tuple(map(_field, _FIELD_END.split(text.rstrip(b"\n")))), body)
     except ValueError:
         return None
 
