@@ -7,7 +7,7 @@
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help demo serve train test interop bench-queue torture-payments canary check format lock diagram clean
+.PHONY: help demo serve train test interop bench-queue bench-encryption torture-payments canary check format lock diagram clean
 export PYTHON TORCH_INDEX
 
 bin := .venv/bin
@@ -36,6 +36,10 @@ interop: .venv/.stamp-dev ## Install Debian's packages and run the tests against
 bench-queue: .venv/.stamp-bench ## Measure the queue beside others; installs Debian's packages for it (QUICK=1: in a minute)
 	@sh tests/interop/install.sh experiments/benchmarks/queue/packages.txt
 	@exec $(bin)/python -m experiments.benchmarks.queue $(if $(QUICK),--quick) $(ARGS)
+
+bench-encryption: .venv/.stamp-dev ## Measure sealing beside the libraries, gpg and openssl, which it installs (QUICK=1: in a minute)
+	@sh tests/interop/install.sh experiments/benchmarks/encryption/packages.txt
+	@exec $(bin)/python -m experiments.benchmarks.encryption $(if $(QUICK),--quick) $(ARGS)
 
 torture-payments: .venv/.stamp-dev ## Kill everything while N notifications are paid for (default 2000), then compare the books
 	@exec $(bin)/python -m tests.torture.payments $(if $(N),--n $(N)) $(ARGS)

@@ -12,8 +12,9 @@ UNREADABLE_SUBJECT = "A mail that could not be read"
 UNREADABLE_NOTE = "This mail could not be read as one. It is attached whole, as it came; treat it with care.\n"
 
 _MBOX_LINE = re.compile(rb"\AFrom [^\r\n]*\r?\n")
-_HEADER_END = re.compile(rb"(?:\A|\r?\n)\r?\n")
-_LINE_END = re.compile(rb"\r?\n")
+_HEADER_END = re.compile(rb"\n\r?\n")  # it and the next two begin with an octet that can be looked for, which is fast
+_BARE_LF = re.compile(rb"\n(?<!\r\n)")
+_FIELD_END = re.compile(rb"\n(?![ \t])")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
 _TOO_LONG = re.compile(rb"(?:\A|\n)[^\n]{%d}" % (LONGEST_LINE + 1))
 
@@ -40,25 +41,33 @@ class Mail:
 
     def first(self, name: str) -> bytes:
         """The value of the first field of that name, b"" where there is none."""
-        return next((field.value for field in self.fields if field.name == name), b"")
+        for field in self.fields:
+            if field.name == name:
+                return field.value
+        return b""
 
 
 def split(raw: bytes) -> Mail | None:
     """The mail taken apart; None where what stands before the first empty line is no header, or one over 1 MiB."""
-    raw = _MBOX_LINE.sub(b"", raw)
+    if raw.startswith(b"From "):
+        raw = _MBOX_LINE.sub(b"", raw)
     end = _HEADER_END.search(raw)
-    header, body = (raw[: end.start()], raw[end.end() :]) if end else (raw, b"")
-    if len(header) > LARGEST_HEADER or b"\0" in header or b"\r" in header.replace(b"\r\n", b""):
+    header, body = (raw[: end.start()].removesuffix(b"\r"), raw[end.end() :]) if end else (raw, b"")
+    text = header.replace(b"\r\n", b"\n")
+    if len(header) > LARGEST_HEADER or b"\0" in text or b"\r" in text:
         return None
     try:
-        fields = tuple(_fields(_LINE_END.split(header.rstrip(b"\r\n"))))
+        return Mail(tuple(map(_field, _FIELD_END.split(text.rstrip(b"\n")))), body)
     except ValueError:
         return None
-    return Mail(fields, body) if fields else None
 
 
 def with_crlf(octets: bytes) -> bytes:
     """The octets with CRLF for each bare LF; nothing else changes."""
+    if b"\r" not in octets:
+        return octets.replace(b"\n", b"\r\n")
+    if _BARE_LF.search(octets) is None:
+        return octets
     return octets.replace(b"\r\n", b"\n").replace(b"\n", b"\r\n")
 
 
@@ -93,21 +102,9 @@ def _pieces(line: bytes) -> Iterator[bytes]:
     yield line[start:]
 
 
-def _fields(lines: list[bytes]) -> Iterator[Field]:
-    """Each field with its folds. Raises ValueError at a line that is neither a field nor a fold."""
-    current: list[bytes] = []
-    for line in lines:
-        if current and line[:1] in (b" ", b"\t"):
-            current.append(line)
-            continue
-        if current:
-            yield _field(current)
-        current = [line]
-    yield _field(current)
-
-
-def _field(lines: list[bytes]) -> Field:
-    match = _FIELD.match(lines[0])
+def _field(octets: bytes) -> Field:
+    """The field, whose folds are LF. Raises ValueError where the octets are none."""
+    match = _FIELD.match(octets)
     if match is None:
         raise ValueError("not a header field")
-    return Field(match[1].decode("ascii").lower(), b"\r\n".join(lines))
+    return Field(match[1].decode("ascii").lower(), octets.replace(b"\n", b"\r\n"))

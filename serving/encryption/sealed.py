@@ -15,7 +15,7 @@ HIDDEN_SUBJECT = "[...]"
 
 _TYPE = re.compile(rb"([\w!#$&^.+-]+/[\w!#$&^.+-]+)[ \t]*;?(.*)", re.DOTALL)
 _BINARY = re.compile(rb"^content-transfer-encoding:[ \t]*binary", re.IGNORECASE | re.MULTILINE)
-_LEFT_OUT = frozenset({"bcc", "resent-bcc", "hp-outer"})
+_LEFT_OUT = frozenset({"bcc", "resent-bcc", "hp-outer", "content-type"})
 _BOUNDARY = "clarion-pgp-mime"  # cannot occur in armour, so it needs no randomness
 
 
@@ -23,7 +23,7 @@ def enclose(raw: bytes, outside: Outside, certificate: Cert, signer: Tsk | None)
     """The mail sealed to the certificate, CRLF and ASCII (but for a UTF-8 address); no mail is attached, sealed."""
     outer = (*outside.header, ("Subject", HIDDEN_SUBJECT))
     sealed = encrypt(payload(raw, outer), recipients=[certificate], signer=signer.signer() if signer else None)
-    return write(outer) + _FRAME_START + with_crlf(sealed) + _FRAME_END
+    return b"".join((write(outer), _FRAME_START, with_crlf(sealed), _FRAME_END))
 
 
 def payload(raw: bytes, outer: Fields) -> bytes:
@@ -32,9 +32,10 @@ def payload(raw: bytes, outer: Fields) -> bytes:
     protected = _protected(mail) if mail else None
     if mail is None or protected is None:
         return payload(_fresh(raw, outer), outer)
-    copies = b"".join(b"HP-Outer: " + write((field,)) for field in outer)
-    is_binary = any(_BINARY.search(text) for text in (mail.body, *(field.octets for field in mail.fields)))
-    return protected + copies + b"\r\n" + (mail.body if is_binary else with_crlf(mail.body))
+    body = with_crlf(mail.body)
+    if body != mail.body and _is_binary(mail):
+        body = mail.body
+    return b"".join((protected, write(outer, "HP-Outer: "), b"\r\n", body))
 
 
 def _protected(mail: Mail) -> bytes | None:
@@ -43,10 +44,16 @@ def _protected(mail: Mail) -> bytes | None:
     if match is None:
         return None
     content_type = b"Content-Type: " + match[1] + b'; hp="cipher"' + (b";" + match[2] if match[2].strip() else b"")
-    kept = [field.octets for field in mail.fields if field.name not in _LEFT_OUT and field.name != "content-type"]
+    kept = [field.octets for field in mail.fields if field.name not in _LEFT_OUT]
     if not mail.first("mime-version"):
         kept.append(b"MIME-Version: 1.0")
-    return b"".join(octets + b"\r\n" for octets in [*kept, content_type])
+    return b"\r\n".join([*kept, content_type, b""])
+
+
+def _is_binary(mail: Mail) -> bool:
+    """Whether any part says that it is binary, so that its line ends are data."""
+    texts = (mail.body, *(field.octets for field in mail.fields))
+    return any(b"binary" in text.lower() and _BINARY.search(text) for text in texts)  # a plain search first: it is fast
 
 
 def _fresh(raw: bytes, outer: Fields) -> bytes:

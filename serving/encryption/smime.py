@@ -28,7 +28,7 @@ from serving.encryption.smime_signing import DATA, Signer, sign, verify
 from serving.errors import Unsealable
 from serving.mail import split
 
-_LINE = 57  # octets, which make 76 characters
+_LINE = 76  # characters
 
 
 def enclose(raw: bytes, outside: Outside, certificate: x509.Certificate, signer: Signer) -> bytes:
@@ -120,8 +120,8 @@ def _is_as_written(envelope: bytes) -> bool:
 
 def _to_base64(octets: bytes) -> bytes:
     """Lines of at most 76 characters, each ended with CRLF."""
-    lines = (octets[start : start + _LINE] for start in range(0, len(octets), _LINE))
-    return b"".join(binascii.b2a_base64(line, newline=False) + b"\r\n" for line in lines)
+    text = binascii.b2a_base64(octets, newline=False)
+    return b"".join([text[start : start + _LINE] + b"\r\n" for start in range(0, len(text), _LINE)])
 
 
 def _from_base64(text: bytes) -> bytes:

@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from experiments.benchmarks.measuring import Measured, table
 from experiments.benchmarks.queue import durable, paying, steady, transport
-from experiments.benchmarks.queue.measuring import Measured, table
 from experiments.benchmarks.queue.peers import NOT_DURABLE, PEERS
 from training.provenance import provenance
 

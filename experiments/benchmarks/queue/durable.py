@@ -10,8 +10,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
+from experiments.benchmarks.measuring import Measured, interleaved
 from experiments.benchmarks.queue import contender, ours, peers
-from experiments.benchmarks.queue.measuring import Measured, interleaved
 from serving.queue.blocking import BlockingClient
 from serving.queue.client import Client, Recipient, Submission
 

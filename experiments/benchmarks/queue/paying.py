@@ -6,8 +6,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+from experiments.benchmarks.measuring import interleaved
 from experiments.benchmarks.queue import contender, durable, ours
-from experiments.benchmarks.queue.measuring import interleaved
 from serving.queue.blocking import BlockingClient
 
 WALLET = "wallet:bench"

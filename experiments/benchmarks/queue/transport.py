@@ -13,8 +13,8 @@ from multiprocessing.connection import Client as Connect
 from pathlib import Path
 from typing import Any
 
+from experiments.benchmarks.measuring import Measured, interleaved
 from experiments.benchmarks.queue import echo, ours
-from experiments.benchmarks.queue.measuring import Measured, interleaved
 from serving.queue.blocking import BlockingClient
 from serving.queue.client import Client
 
