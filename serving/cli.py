@@ -13,6 +13,7 @@ import typer
 from serving.addresses import domain_of
 from serving.commands import ask
 from serving.errors import ClarionError, ConfigurationError
+from serving.keys_cli import add_commands
 from serving.queue.client import Client
 from serving.queue_cli import queue
 from serving.settings import Settings
@@ -31,6 +32,8 @@ for name, group in (
     ("queue", queue),
 ):
     app.add_typer(group, name=name)
+
+add_commands(keys)
 
 Price = Annotated[int | None, typer.Option(min=0, help="Minor units for an urgent mail.")]
 Free = Annotated[int | None, typer.Option(min=0, help="Urgent mails a month that cost the payer nothing.")]
@@ -133,7 +136,8 @@ def _terms(price: int | None, free: int | None, wait: float | None, then: str | 
 
 def _registrar(settings: Settings, client: Client) -> Any:
     from serving.enrolment import Registrar
-    from serving.sealing import load_lookup, load_sealing
+    from serving.keyring import load_sealing
+    from serving.sealing import load_lookup
 
     return Registrar(client, load_sealing(settings.keys, "content"), load_lookup(settings.keys))
 

@@ -45,3 +45,7 @@ class Temporary(ClarionError):
 
 class Unsealable(ClarionError):
     """A sealed blob does not open: wrong key, or it was altered."""
+
+
+class KeyNotHeld(Unsealable, Temporary):
+    """A sealed blob names a key that is not in the folder of keys: it waits until the key's file is back."""

@@ -20,8 +20,9 @@ import pytest_asyncio
 
 from serving import programs
 from serving.enrolment import Registrar
+from serving.keyring import load_sealing
 from serving.queue.client import Client
-from serving.sealing import load_lookup, load_sealing
+from serving.sealing import load_lookup
 from serving.settings import Settings
 from serving.startup import prepare
 from serving.supervisor import Supervisor
