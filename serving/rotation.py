@@ -8,6 +8,7 @@ At every moment the folder opens all that was ever sealed, and whatever `<purpos
 """
 
 import fcntl
+import math
 import os
 import stat
 import tempfile
@@ -91,7 +92,7 @@ def retire(folder: Path, purpose: Purpose, key_id: bytes, now: float) -> None:
         if left > 0:
             raise ConfigurationError(
                 f"the {purpose} key was rotated less than an hour ago: what is on its way to the store may lie under "
-                f"{key_id.hex()}; try again in {int(left / 60) + 1} minutes"
+                f"{key_id.hex()}; try again in {math.ceil(left / 60)} minutes"
             )
         path.unlink()
         sync_folder(folder)
