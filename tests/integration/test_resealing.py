@@ -20,18 +20,18 @@ from typer.testing import CliRunner
 from serving.cli import app
 from serving.enrolment import Registrar
 from serving.errors import ClarionError
-from serving.keyring import load_sealing, load_unsealing, private_keys
+from serving.keyring import RETRY_AFTER, load_sealing, load_unsealing, old_file, private_keys
 from serving.pipeline import Outcome, Stage, Unbilled, Urgent
 from serving.queue.client import Client, Recipient, Submission
 from serving.resealing import PURPOSE_OF, Report, Resealing, blobs_by_key
 from serving.rotation import GRACE
-from serving.sealing import PURPOSES, Purpose, UnsealingKey, create_keys, load_lookup
+from serving.sealing import PURPOSES, Purpose, UnsealingKey, create_keys, encode_key, load_lookup, write_new
 from serving.settings import Settings
 from serving.stage import Handler, Work
 from serving.values import Prediction
 from serving.wiring import Parts, wire
 from tests.conftest import BrokerProcess
-from tests.integration.stages import working
+from tests.integration.stages import kinds, working
 from tests.integration.test_delivery import Receiver, listening
 
 ADA, BOB = "ada@home.example", "bob@home.example"
@@ -258,6 +258,35 @@ async def test_what_does_not_open_stays_and_is_counted(client: Client, settings:
         ("content", gone): 1, ("content", old): 1, ("content", load_sealing(settings.keys, "content").id.hex()): 4,
     }  # fmt: skip
     assert [(row["id"], row["blobs"]) for row in listed if row["state"] in ("missing", "kept")] == [(old, 1), (gone, 1)]
+
+
+async def test_mail_whose_key_is_missing_waits_and_goes_on_when_it_is_back(
+    client: Client, settings: Settings, receiver: Receiver, eventually: Eventually
+) -> None:
+    """A folder that was restored without its old keys is an operator's mistake, and costs no mail."""
+    settings = settings.model_copy(update={"smtp_port": receiver.port})
+    lost = b"\x66" * 32
+    seal = UnsealingKey(lost).sealing_key.seal
+    await client.execute("enroll_principal", id="ops", name="Ops", key_hash="h", domains=["ops.example"], policy={})
+    await enrol(client, settings, ADA, is_open=True)
+    person = Recipient(load_lookup(settings.keys).address(ADA), seal(ADA.encode()))
+    async with at_work(settings, REAL):
+        accepted = await client.accept(Submission("ops", seal(b"From: a@ops.example\r\n\r\nx"), (person,)))
+        (id_,) = accepted.notification_ids
+        await eventually(lambda: _last(client, id_, "retried"))
+        (event,) = [each for each in await client.query("events", id=str(id_)) if each["kind"] == "retried"]
+        path = old_file(settings.keys, "content", UnsealingKey(lost).sealing_key.id)
+        write_new(path, encode_key("content.private", lost))
+        await client.execute("retry", id=str(id_))
+        await eventually(lambda: _last(client, id_, "unbilled"))
+
+    assert event["detail"]["cause"].startswith("no content key")
+    assert event["detail"]["delay"] == RETRY_AFTER
+    assert len(receiver.kept) == 1
+
+
+async def _last(client: Client, id_: int, kind: str) -> bool:
+    return (await kinds(client, id_))[-1] == kind
 
 
 async def test_two_runs_at_once_and_a_broker_that_restarts_tear_nothing(

@@ -96,6 +96,16 @@ def test_a_kept_key_under_another_ones_name_is_refused(folder: Path) -> None:
         private_keys(folder, "content")
 
 
+@pytest.mark.parametrize("damage", [b"", b"\xff", b"clarion-1 content.private AAAA\n"])
+def test_a_damaged_old_key_is_named_before_anything_starts(folder: Path, damage: bytes) -> None:
+    """Found out later, it is mail that waits for a key which seems to be there."""
+    path = folder / f"content.{rotate(folder, 'content').old.hex()}.private"
+    path.write_bytes(damage)
+
+    with pytest.raises(ConfigurationError, match=rf"{path.name} .*restore it from a backup"):
+        check_keys(folder)
+
+
 def test_nothing_is_sealed_half_under_one_key_and_half_under_another(folder: Path) -> None:
     """Many threads seal while the file changes: an id that does not fit its ciphertext opens nowhere."""
     sealing, sealed, stop = load_sealing(folder, "content"), [], threading.Event()

@@ -1,6 +1,7 @@
 """Rotating keys: whatever moment it is killed at, everything opens, nothing is overwritten, and it can be run again."""
 
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -147,6 +148,23 @@ def test_a_key_that_a_killed_rotation_left_unused_cannot_be_retired(folder: Path
     for key_id in (done.old, done.new):
         with pytest.raises(ConfigurationError, match="newest"):
             retire(folder, "content", key_id, time.time() + 2 * GRACE)
+
+
+def test_a_disk_that_takes_nothing_costs_no_key(folder: Path) -> None:
+    """A full disk, or a folder of secrets that is mounted for reading: one line, and the same keys."""
+    sealed, before = load_sealing(folder, "content").seal(b"mail"), set(private_keys(folder, "content"))
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, hard))
+    try:
+        with pytest.raises(ConfigurationError, match=r"cannot change the keys.*every key is still there"):
+            rotate(folder, "content")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    between = set(private_keys(folder, "content"))
+    rotate(folder, "content")
+
+    assert between == before
+    assert load_unsealing(folder, "content").unseal(sealed) == b"mail"
 
 
 def test_no_folder_of_keys_is_said_in_one_line(tmp_path: Path) -> None:
