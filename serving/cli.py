@@ -3,13 +3,13 @@
 import asyncio
 import secrets
 import sys
-import time
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from serving import certificates_cli, fetch_cli
 from serving.addresses import domain_of
 from serving.commands import ask
 from serving.errors import ClarionError, ConfigurationError
@@ -20,7 +20,9 @@ from serving.settings import Settings
 from serving.wallet_cli import ledger, wallet
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
-keys = typer.Typer(help="The keys that seal at rest.", no_args_is_help=True)
+keys = typer.Typer(
+    help="The keys that seal at rest, and the certificates that recipients' mail is sealed to.", no_args_is_help=True
+)
 principal = typer.Typer(help="Systems that send.", no_args_is_help=True)
 recipient = typer.Typer(help="People who receive.", no_args_is_help=True)
 for name, group in (
@@ -59,6 +61,13 @@ def create_keys() -> None:
     print(f"keys in {settings.keys}; keep a copy elsewhere: without them nothing that is stored can be read")
 
 
+keys.command("add")(certificates_cli.add)
+keys.command("show")(certificates_cli.show_certificates)
+keys.command("remove")(certificates_cli.remove)
+keys.command("fetch")(fetch_cli.fetch)
+keys.command("expiring")(fetch_cli.expiring)
+
+
 @principal.command("add")
 def add_principal(
     name: str,
@@ -88,7 +97,12 @@ def add_principal(
 @recipient.command("add")
 def add_recipient(
     address: str,
-    certificate: Annotated[Path | None, typer.Option(help="An OpenPGP certificate to seal to, armoured.")] = None,
+    certificate: Annotated[
+        list[Path] | None, typer.Option(help="An OpenPGP or X.509 certificate to seal to; repeat for more.")
+    ] = None,
+    sealing: Annotated[
+        str | None, typer.Option(help="openpgp or smime, where there are certificates for both.")
+    ] = None,
     not_urgent: Annotated[str, typer.Option(help="digest, delay or discard what is not urgent.")] = "digest",
     open_mail: Annotated[bool, typer.Option("--open", help="Mail may arrive unsealed.")] = False,
     pays: Annotated[bool, typer.Option(help="Urgent mail costs.")] = True,
@@ -104,14 +118,16 @@ def add_recipient(
         raise ConfigurationError("that is no address; write it as name@example.org")
     if not_urgent not in ("digest", "delay", "discard"):
         raise ConfigurationError("--not-urgent takes digest, delay or discard")
-    armoured = _certificate(certificate, address) if certificate else None
-    policy = {"open": open_mail, "pays": pays, "card": card, **_terms(price, free, wait, then)}
+    if sealing not in (None, "openpgp", "smime"):
+        raise ConfigurationError("--sealing takes openpgp or smime")
+    text = _certificates(certificate, address) if certificate else None
+    policy = {"open": open_mail, "pays": pays, "card": card, "sealing": sealing, **_terms(price, free, wait, then)}
 
     async def work(client: Client) -> None:
-        await _registrar(settings, client).recipient(address, armoured, {"not_urgent": not_urgent}, policy)
+        await _registrar(settings, client).recipient(address, text, {"not_urgent": not_urgent}, policy)
 
     ask(settings, work)
-    can_receive = armoured is not None or open_mail
+    can_receive = text is not None or open_mail
     print("registered" if can_receive else "registered; mail is held until it has a --certificate or --open")
 
 
@@ -142,17 +158,10 @@ def _registrar(settings: Settings, client: Client) -> Any:
     return Registrar(client, load_sealing(settings.keys, "content"), load_lookup(settings.keys))
 
 
-def _certificate(path: Path, address: str) -> str:
-    from serving.encryption.certificates import Unusable, read_certificate
+def _certificates(paths: Sequence[Path], address: str) -> str:
+    from serving.encryption.bundle import bundle
 
-    try:
-        octets = path.read_bytes()
-    except OSError as error:
-        raise ConfigurationError(f"{path}: {error.strerror}") from None
-    found = read_certificate(octets, address, datetime.fromtimestamp(time.time(), UTC))
-    if isinstance(found, Unusable):
-        raise ConfigurationError(f"{path}: {found.reason}")
-    return octets.decode("ascii")
+    return bundle([block for path in paths for block in certificates_cli.read_file(path, address)])
 
 
 def main() -> None:

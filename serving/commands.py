@@ -16,7 +16,7 @@ from serving.settings import Settings
 Value = TypeVar("Value")
 
 CONNECT_WITHIN = 2.0
-TIMES = frozenset({"at", "oldest", "available_at", "accepted_at", "died_at"})
+TIMES = frozenset({"at", "oldest", "available_at", "accepted_at", "died_at", "until"})
 
 
 def ask(settings: Settings, work: Callable[[Client], Awaitable[Value]]) -> Value:

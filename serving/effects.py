@@ -1,5 +1,6 @@
 """What each outcome changes: facts, envelope, money and history, as one hop of the queue."""
 
+from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, assert_never
@@ -15,12 +16,12 @@ _LONGEST = 300
 def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, Any]) -> Hop:  # noqa: C901 - one flat match
     """The hop that `complete` applies in one transaction. `facts` are the notification's so far."""
     match outcome:
-        case p.Authenticated(method):
-            return Hop({"authentication": {"outcome": "authenticated", "method": method}})
-        case p.Unverified(reason):
-            return Hop({"authentication": {"outcome": "unknown", "reason": reason}})
-        case p.Forged(reason):
-            return Hop({"authentication": {"outcome": "failed", "reason": reason}})
+        case p.Authenticated(method, results):
+            return _authenticated({"outcome": "authenticated", "method": method}, results)
+        case p.Unverified(reason, results):
+            return _authenticated({"outcome": "unknown", "reason": reason}, results)
+        case p.Forged(reason, results):
+            return _authenticated({"outcome": "failed", "reason": reason}, results)
         case p.Urgent() | p.NotUrgent() | p.Uncertain():
             return _analysed(outcome)
         case p.Unscored(error):
@@ -35,8 +36,10 @@ def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, A
             return Hop({"envelope": _form(envelope)}, envelope.body)
         case p.EnclosedFree(envelope, waiver):
             return Hop({"envelope": _form(envelope), "waiver": waiver}, envelope.body)
-        case p.KeyMissing(reason):
+        case p.Keyless(reason) | p.KeyMissing(reason):
             return Hop({"held": reason})
+        case p.Told(notices, until):
+            return Hop({"told": [str(notice) for notice in notices]}, until=until)
         case p.Held() | p.Waived() | p.Free() | p.Owed():
             return _paid(outcome, id_)
         case p.Due() | p.Unfunded() | p.Lapsed() | p.Asked() | p.Expired():
@@ -50,6 +53,12 @@ def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, A
             return Hop({"undeliverable": _words(reply)})
         case _:
             assert_never(outcome)
+
+
+def _authenticated(said: dict[str, str], results: v.Results | None) -> Hop:
+    if results is None:
+        return Hop({"authentication": said})
+    return Hop({"authentication": {**said, "found": results.words}, "results": b64encode(results.field).decode()})
 
 
 def _analysed(outcome: p.Urgent | p.NotUrgent | p.Uncertain) -> Hop:

@@ -33,7 +33,7 @@ class Registrar:
     async def recipient(
         self, address: str, certificate: str | None, wishes: Mapping[str, Any], policy: Mapping[str, Any]
     ) -> bytes:
-        """Register a recipient with an armoured OpenPGP certificate, or none; returns the lookup (32 octets)."""
+        """Register a recipient with certificates in one text, or none; returns the lookup (32 octets)."""
         lookup = self.lookup.address(address)
         sealed = None if certificate is None else self.content.seal(certificate.encode()).hex()
         await self.client.execute(

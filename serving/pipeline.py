@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from serving.observation import Observation
-from serving.values import Envelope, Hold, Prediction, Receipt
+from serving.values import Envelope, Hold, Prediction, Receipt, Results
 
 
 class Stage(StrEnum):
@@ -59,9 +59,10 @@ Destination = Stage | End | Parked | Deferred
 
 @dataclass(frozen=True, slots=True)
 class Authenticated:
-    """The sender is who the From domain says; `method` tells by what (`api_key`)."""
+    """The sender is who the From domain says; `method` tells by what (`api_key`, `dmarc`, `dkim`, `spf`, `arc`)."""
 
     method: str
+    results: Results | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,7 @@ class Unverified:
     """Nothing proves or disproves the sender; it goes to the digest and can never become urgent."""
 
     reason: str
+    results: Results | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +78,7 @@ class Forged:
     """The sender claims a domain that is proven not to be its own."""
 
     reason: str
+    results: Results | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,8 +164,15 @@ class EnclosedFree:
 
 
 @dataclass(frozen=True, slots=True)
+class Keyless:
+    """The policy wants it sealed and there is no usable key: both sides are told, and it is held."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class KeyMissing:
-    """The policy wants it sealed and there is no usable key: held until one is enrolled."""
+    """The same where nobody is to be told, or was told already: held until a key is enrolled."""
 
     reason: str
 
@@ -197,8 +207,7 @@ class Due:
 
 @dataclass(frozen=True, slots=True)
 class Unfunded:
-    """The payer lacks `amount` minor units: parked until somebody pays or `until` (seconds since the epoch) passes;
-    there is time until `deadline`."""
+    """The payer lacks `amount` minor units: parked until somebody pays or `until` passes; it ends at `deadline`."""
 
     amount: int
     currency: str
@@ -215,8 +224,7 @@ class Owed:
 
 @dataclass(frozen=True, slots=True)
 class Lapsed:
-    """Nobody paid in time, and by policy it is not delivered: its sender is told, unless `account` has the money by
-    then."""
+    """Nobody paid in time, and by policy it is not delivered: its sender is told, unless `account` has the money."""
 
     amount: int
     currency: str
@@ -225,8 +233,7 @@ class Lapsed:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """The payer has got the request for payment, the notification `notice`, None where none can be written; the wallet
-    is looked into at `until`."""
+    """The payer has the request, notification `notice`, None where none can be written; look again at `until`."""
 
     notice: int | None
     until: float
@@ -237,6 +244,14 @@ class Expired:
     """The end of what nobody paid for; its sender has got the notification `notice`, None where none can be sent."""
 
     notice: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Both sides know that it is held for want of a key, by the notifications `notices`; look again at `until`."""
+
+    notices: tuple[int, ...]
+    until: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,9 +292,9 @@ Outcome = (
     Authenticated | Unverified | Forged
     | Urgent | NotUrgent | Uncertain | Unscored | FailedOpen
     | Discarded | Digested | Delayed | Bundled
-    | Enclosed | EnclosedFree | KeyMissing
+    | Enclosed | EnclosedFree | Keyless | KeyMissing
     | Held | Waived | Free | Due | Unfunded | Owed | Lapsed
-    | Asked | Expired
+    | Asked | Expired | Told
     | Sent | Undeliverable
     | Captured | Unbilled | Returned
 )  # fmt: skip
@@ -297,11 +312,7 @@ TABLE: Mapping[Stage, Mapping[type[Outcome], Destination]] = {
         Uncertain: Stage.REANALYSIS,
         Unscored: Stage.REANALYSIS,
     },
-    Stage.REANALYSIS: {
-        Urgent: Stage.ENCRYPTION,
-        NotUrgent: Stage.TRIAGE,
-        FailedOpen: Stage.ENCRYPTION,
-    },
+    Stage.REANALYSIS: {Urgent: Stage.ENCRYPTION, NotUrgent: Stage.TRIAGE, FailedOpen: Stage.ENCRYPTION},
     Stage.TRIAGE: {
         Discarded: End.DISCARDED,
         Digested: Deferred(Stage.DIGEST),
@@ -311,6 +322,7 @@ TABLE: Mapping[Stage, Mapping[type[Outcome], Destination]] = {
     Stage.ENCRYPTION: {
         Enclosed: Stage.PAYMENT,
         EnclosedFree: Stage.DELIVERY,
+        Keyless: Stage.NOTICE,
         KeyMissing: Parked(Stage.ENCRYPTION),
     },
     Stage.PAYMENT: {
@@ -323,7 +335,7 @@ TABLE: Mapping[Stage, Mapping[type[Outcome], Destination]] = {
         Lapsed: Stage.NOTICE,
         Digested: Deferred(Stage.DIGEST),
     },
-    Stage.NOTICE: {Asked: Parked(Stage.PAYMENT), Expired: End.DEAD},
+    Stage.NOTICE: {Asked: Parked(Stage.PAYMENT), Expired: End.DEAD, Told: Parked(Stage.ENCRYPTION)},
     Stage.DELIVERY: {Sent: Stage.SETTLEMENT, Undeliverable: Stage.SETTLEMENT},
     Stage.SETTLEMENT: {Captured: End.DELIVERED, Unbilled: End.DELIVERED, Returned: End.DEAD},
 }

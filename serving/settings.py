@@ -60,6 +60,10 @@ class Settings(BaseSettings):
     x402_asset_decimals: Annotated[int, Field(ge=2, le=18)] = 6
     x402_pay_to: str = ""  # our address
 
+    dns_servers: tuple[str, ...] = ()  # addresses; empty: those that this machine asks
+    dns_port: Port = 53
+    trusted_sealers: tuple[str, ...] = ()  # domains whose ARC seals vouch for what they forwarded
+
     digest_interval: float = 86_400.0
     max_body: int = 25 * 1024 * 1024
     retention_days: Annotated[float, Field(ge=0)] = 30.0  # of bodies whose mail has ended, and of idempotency keys

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 from serving.encryption.signing import create_signing_key
@@ -27,14 +28,24 @@ async def prepare(settings: Settings) -> Path:
     if not have_keys(settings.keys):
         make_keys(settings)
     check_keys(settings.keys)
+    _make_smime_key(settings)
     topology().write(settings.topology)
     return Path(await _champion(settings))
 
 
 def make_keys(settings: Settings) -> None:
-    """New sealing keys and the gateway's signing key; ConfigurationError where there are keys already."""
+    """New sealing keys and the gateway's signing keys; ConfigurationError where there are keys already."""
     create_keys(settings.keys)
     create_signing_key(settings.keys, settings.mail_from)
+    _make_smime_key(settings)
+
+
+def _make_smime_key(settings: Settings) -> None:
+    """Where there is none: older releases had none, and an address beyond ASCII fits no certificate that we write."""
+    from serving.encryption.smime_signing import SECRET, create_smime_signing_key
+
+    if settings.mail_from.isascii() and not (settings.keys / SECRET).exists():
+        create_smime_signing_key(settings.keys, settings.mail_from, datetime.now(UTC))
 
 
 def _make_folders(settings: Settings) -> None:

@@ -21,11 +21,25 @@ class Prediction:
 
 
 @dataclass(frozen=True, slots=True)
+class Results:
+    """What was found of a relayed mail: `words` name methods and results alone, `field` is the whole
+    Authentication-Results (RFC 8601) sealed with the content key, for it names domains. Made by `authentication`
+    alone."""
+
+    words: str
+    field: bytes
+
+
+Method = Literal["openpgp", "smime"]
+"""PGP/MIME (RFC 3156) or S/MIME (RFC 8551)."""
+
+
+@dataclass(frozen=True, slots=True)
 class Sealed:
     """A mail that only its recipient can read, itself sealed for the delivery stage. Made by `encryption` alone."""
 
     body: bytes
-    method: Literal["openpgp", "smime"]
+    method: Method
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,9 +80,20 @@ def _builder(stage: Stage) -> Callable[[Parts], Wired]:  # noqa: C901 - one flat
 
 
 def _authentication(parts: Parts) -> Wired:
+    from serving.addresses import canonical_domain, domain_of
+    from serving.authentication.relayed import RelayedMail
+    from serving.authentication.resolver import DnsResolver
     from serving.authentication.stage import Authentication
 
-    return Wired(Authentication(parts.client, load_unsealing(parts.settings.keys, "content")).handle)
+    settings, content = parts.settings, load_unsealing(parts.settings.keys, "content")
+    relayed = RelayedMail(
+        DnsResolver(settings.dns_servers, port=settings.dns_port),
+        content.sealing_key,
+        authserv_id=domain_of(settings.mail_from) or "clarion.invalid",
+        trusted_sealers=[name for name in map(canonical_domain, settings.trusted_sealers) if name],
+        clock=time.time,
+    )
+    return Wired(Authentication(parts.client, content, relayed).handle)
 
 
 def _classification(parts: Parts) -> Wired:
@@ -130,12 +141,21 @@ def _digest(parts: Parts) -> Wired:
 
 def _encryption(parts: Parts) -> Wired:
     from serving.encryption.signing import load_signing_key
+    from serving.encryption.smime_signing import load_smime_signing_key
     from serving.encryption.stage import Encryption
 
     settings = parts.settings
     content, delivery = load_unsealing(settings.keys, "content"), load_sealing(settings.keys, "delivery")
-    signer = load_signing_key(settings.keys)
-    return Wired(Encryption(parts.client, content, delivery, settings.mail_from, time.time, signer=signer).handle)
+    encryption = Encryption(
+        parts.client,
+        content,
+        delivery,
+        settings.mail_from,
+        time.time,
+        signer=load_signing_key(settings.keys),
+        smime_signer=load_smime_signing_key(settings.keys),
+    )
+    return Wired(encryption.handle)
 
 
 def _payment(parts: Parts) -> Wired:

@@ -6,7 +6,6 @@ that is not, and is run again when the DNS has told it.
 
 import asyncio
 import ipaddress
-from dataclasses import dataclass
 from typing import Any
 
 import spf  # type: ignore[import-untyped]
@@ -15,28 +14,14 @@ from serving.addresses import canonical_domain
 from serving.authentication.mail_finding import Finding, Method, Result
 from serving.authentication.resolver import RecordKind, Resolver
 from serving.errors import Temporary
+from serving.trace import LONGEST_PATH, Trace
 
 MOST_QUESTIONS = 150  # ten mechanisms, each of ten names at most, and the records that hold them
 MOST_HOSTS = 10
 MOST_ADDRESSES = 50
 LONGEST_RECORD = 4096
-LONGEST_PATH = 512
 
 Question = tuple[str, RecordKind]
-
-
-@dataclass(frozen=True, slots=True)
-class Trace:
-    """How a mail came in, None where that is not known. `mail_from` is a bare address, "" a bounce's empty path."""
-
-    client_ip: str | None = None
-    helo: str | None = None
-    mail_from: str | None = None
-
-    @property
-    def is_known(self) -> bool:
-        """Whether SPF can be judged at all; a mail that was posted over HTTP has no such trace."""
-        return self.client_ip is not None and self.mail_from is not None
 
 
 async def check_spf(trace: Trace, resolver: Resolver) -> Finding:

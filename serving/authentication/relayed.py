@@ -7,7 +7,7 @@ urgent and still delivers it: forwarders and lists break honest mail, and nothin
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
@@ -17,16 +17,25 @@ from serving.authentication.mail_arc import Chain, check_arc
 from serving.authentication.mail_body import Body
 from serving.authentication.mail_dkim import check_dkim
 from serving.authentication.mail_finding import Finding, Method, Result
-from serving.authentication.mail_spf import Trace, check_spf
+from serving.authentication.mail_results import results_field
+from serving.authentication.mail_sender import sender_domain
+from serving.authentication.mail_spf import check_spf
 from serving.authentication.resolver import Inquiry, Resolver
-from serving.authentication.stage import sender_domain
 from serving.errors import Temporary
 from serving.mail import Field, split
 from serving.pipeline import Authenticated, Forged, Unverified
+from serving.sealing import SealingKey
+from serving.trace import Trace, stamped
+from serving.values import Results
 
 SILENCE = "the DNS does not answer"
 PATIENCE = 20.0
 """Seconds for all questions to the DNS (RFC 7208 section 4.6.4); what the processor does beside is bounded by sizes."""
+
+GIVE_UP_AFTER = 3600.0
+"""Seconds for which a silent DNS is asked again; then nothing proves the sender, and the mail goes to the digest."""
+LONGEST_FIELD = 400
+"""Octets of Authentication-Results that a notification carries along; of a longer one only methods and results."""
 
 
 class Standing(StrEnum):
@@ -82,6 +91,38 @@ async def authenticate(
             verdict, standing=Standing.UNKNOWN, reason="SPF might prove it, and how the mail came is not known"
         )
     return verdict
+
+
+class RelayedMail:
+    """The verdict on what a relay handed to us, with what was found for the recipient to read."""
+
+    def __init__(
+        self,
+        resolver: Resolver,
+        sealing: SealingKey,
+        *,
+        authserv_id: str,
+        trusted_sealers: Collection[str] = (),
+        clock: Callable[[], float],
+    ) -> None:
+        """`authserv_id` is our own domain (RFC 8601 section 2.5)."""
+        self._resolver = resolver
+        self._sealing = sealing
+        self._authserv_id = authserv_id
+        self._trusted_sealers = trusted_sealers
+        self._clock = clock
+
+    async def __call__(self, mail: bytes, accepted_at: float) -> Authenticated | Unverified | Forged:
+        """Of a mail with our stamp above it. Raises Temporary while the DNS is silent, for `GIVE_UP_AFTER` at most."""
+        verdict = await authenticate(
+            mail, stamped(mail), self._resolver, now=accepted_at, trusted_sealers=self._trusted_sealers
+        )
+        outcome = settled(verdict, is_last=self._clock() - accepted_at > GIVE_UP_AFTER)
+        words = " ".join(f"{finding.method}={finding.result}" for finding in verdict.findings)
+        field = results_field(verdict.findings, self._authserv_id)
+        if len(field) > LONGEST_FIELD:
+            field = f"Authentication-Results: {self._authserv_id}; {words.replace(' ', '; ')}\r\n".encode()
+        return replace(outcome, results=Results(words, self._sealing.seal(field)))
 
 
 def settled(verdict: Verdict, *, is_last: bool = False) -> Authenticated | Unverified | Forged:

@@ -1,28 +1,19 @@
-"""Who sent it: an API key vouches for the domains in its scope and for nothing else. A mail's words are never read.
+"""Who sent it: an API key vouches for the domains in its scope; for what a relay hands on, its mail's own proofs do.
 
-Only the header block up to the first empty line is looked at, and there only From (RFC 5322 section 3.6.2). Where two
-mail programs could show two different senders, nobody is authenticated.
+A mail's words are never read. Where two mail programs could show two different senders, nobody is authenticated.
 """
 
-import re
-from collections.abc import Iterable
-from email.errors import InvalidHeaderDefect
-from email.headerregistry import HeaderRegistry
-from email.utils import getaddresses
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
-from serving.addresses import canonical_domain, domain_of, is_within, parents
-from serving.mail import LARGEST_HEADER
+from serving.addresses import canonical_domain, is_within, parents
+from serving.authentication.mail_sender import sender_domain
 from serving.pipeline import Authenticated, Forged, Unverified
 from serving.sealing import UnsealingKey
 from serving.stage import Work
 
-LONGEST_FROM = 2000
-
-_FROM = re.compile(rb"from[ \t]*:(.*)", re.IGNORECASE | re.DOTALL)
-_HEADER_END = re.compile(rb"(?:\A|\r?\n)\r?\n")
-_FOLD = re.compile(rb"\r?\n(?=[ \t])")
-_PLAIN = re.compile(r"(?:[^<>@\"(),:;\\]*<)?([^\s<>@\"(),:;\\\[\]]+@[^\s<>@\"(),:;\\\[\]]+)(>?)")
+Relayed = Callable[[bytes, float], Awaitable[Authenticated | Unverified | Forged]]
+"""The verdict on a relayed mail as it is stored, accepted at that moment (seconds since the epoch)."""
 
 
 class Reader(Protocol):
@@ -32,24 +23,32 @@ class Reader(Protocol):
 
 
 class Authentication:
-    """Decides whether a notification's principal may speak for the domain in its From."""
+    """Decides whether a notification is of whom its From names."""
 
-    def __init__(self, client: Reader, content: UnsealingKey) -> None:
+    def __init__(self, client: Reader, content: UnsealingKey, relayed: Relayed | None = None) -> None:
+        """Without `relayed` nobody may hand on the mail of others."""
         self._client = client
         self._content = content
+        self._relayed = relayed
 
     async def handle(self, work: Work) -> Authenticated | Unverified | Forged:
-        """Authenticated inside the key's scope, Forged on another principal's domain, Unverified otherwise.
+        """Authenticated inside the key's scope, Forged on another principal's domain, Unverified otherwise; what a
+        principal relays for others is judged by SPF, DKIM, DMARC and ARC.
 
         Raises:
             Unsealable: the body is sealed for another key or was altered.
+            Temporary: the DNS does not answer.
         """
-        domain = sender_domain(self._content.unseal(work.body))
+        mail = self._content.unseal(work.body)
+        principal = next(iter(await self._client.query("principal", id=work.principal)), None)
+        is_known = principal is not None and principal["revoked_at"] is None
+        domain = sender_domain(mail)
         if isinstance(domain, Unverified):
             return domain
-        principal = next(iter(await self._client.query("principal", id=work.principal)), None)
         if principal is not None and _in_scope(domain, principal["domains"]):
-            return Authenticated("api_key") if principal["revoked_at"] is None else Unverified("the API key is revoked")
+            return Authenticated("api_key") if is_known else Unverified("the API key is revoked")
+        if self._relayed is not None and principal is not None and is_known and _relays(principal):
+            return await self._relayed(mail, work.accepted_at)
         if await self._owned_by_another(domain, work.principal):
             return Forged("the From domain belongs to another sender")
         return Unverified("no such sender" if principal is None else "the From domain is outside the API key's scope")
@@ -62,48 +61,8 @@ class Authentication:
         return False
 
 
-def sender_domain(raw: bytes) -> str | Unverified:
-    """The canonical domain of the one From address, or why there is none that every mail program agrees on."""
-    header = _HEADER_END.split(raw, maxsplit=1)[0]
-    if len(header) > LARGEST_HEADER:
-        return Unverified("the header is larger than 1 MiB")
-    if b"\r" in header.replace(b"\r\n", b"") or b"\0" in header:
-        return Unverified("the header holds control characters; end its lines with CRLF")
-    lines = re.split(rb"\r?\n", _FOLD.sub(b"", header))
-    values = [match[1].strip() for match in map(_FROM.fullmatch, lines) if match]
-    if len(values) != 1:
-        return Unverified("several From; send one" if values else "no From; set From")
-    address = _one_address(values[0].decode(errors="replace"))
-    domain = domain_of(address) if address else None
-    return domain if domain else Unverified("the From is not one address with a domain")
-
-
-def _one_address(value: str) -> str | None:
-    """The bare address of a From that can be read in one way only."""
-    if len(value) > LONGEST_FROM:
-        return None
-    plain = _PLAIN.fullmatch(value)
-    if plain:
-        return plain[1] if ("<" in value) == bool(plain[2]) else None
-    return _quoted_address(value)
-
-
-def _quoted_address(value: str) -> str | None:
-    """The address of a From with quotes or comments, where both of the standard library's readers find the same one."""
-    try:
-        header = HeaderRegistry()("from", value)
-        loose = [address for _, address in getaddresses([value])]
-        strict = _strict_addresses(header)
-    except Exception:  # hostile headers break the readers in more ways than they document
-        return None
-    return strict[0] if len(strict) == 1 and strict == loose else None
-
-
-def _strict_addresses(header: Any) -> list[str]:
-    """The addresses of an `AddressHeader` outside groups; none where it is faulty."""
-    if any(isinstance(defect, InvalidHeaderDefect) for defect in header.defects):
-        return []
-    return [address.addr_spec for group in header.groups if group.display_name is None for address in group.addresses]
+def _relays(principal: Mapping[str, Any]) -> bool:
+    return principal.get("policy", {}).get("relays") is True
 
 
 def _in_scope(domain: str, scopes: Iterable[str]) -> bool:

@@ -17,6 +17,8 @@ from serving.addresses import canonical_address
 from serving.encryption.demo_key import generate_demo_key
 
 LARGEST_CERTIFICATE = 1 << 20
+MOST_KEYS, MOST_USER_IDS = 16, 256
+"""Of keys those that encrypt and are alive. A hostile 1 MiB has thousands of both, and verifying takes minutes."""
 
 _KEYS = (Tag.PublicKey, Tag.PublicSubkey)
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -42,12 +44,24 @@ def read_certificate(octets: bytes, address: str, now: datetime) -> Cert | Unusa
     return _judge(certificate, groups, address, now)
 
 
+def encryption_ends(certificate: Cert) -> list[datetime | None]:
+    """When each key of the certificate that encrypts and is not revoked expires, None where it does not.
+
+    Subkeys stand for the primary key where there are any, as in `read_certificate`.
+    """
+    primary, *subkeys = _key_groups(certificate)
+    encrypting = [group for group in subkeys if _encrypts(group) and not _is_revoked(group)]
+    return [_end(group) for group in encrypting or [primary] if _encrypts(group)]
+
+
 def generate_test_key(address: str, name: str) -> tuple[str, str]:
     """A new armoured (certificate, secret key) for a demo's recipient, who would otherwise bring their own."""
     return generate_demo_key(address, name, time.time())
 
 
 def _judge(certificate: Cert, groups: list[list[Packet]], address: str, now: datetime) -> Cert | Unusable:
+    if sum(packet.tag == Tag.UserID for packet in groups[0]) > MOST_USER_IDS:
+        return Unusable(f"the certificate has more than {MOST_USER_IDS} user IDs")
     if certificate.is_revoked:
         return Unusable("the certificate is revoked")
     if certificate.expiration is not None and certificate.expiration <= now:
@@ -62,6 +76,8 @@ def _with_usable_keys(groups: list[list[Packet]], now: datetime) -> Cert | Unusa
     primary, *subkeys = groups
     encrypting = [group for group in subkeys if _encrypts(group)]
     alive = [group for group in encrypting if not _is_revoked(group) and not _is_expired(group, now)]
+    if len(alive) > MOST_KEYS:
+        return Unusable(f"the certificate has more than {MOST_KEYS} encryption keys")
     supported = [group for group in alive if _is_supported([primary, group])]
     if supported or (not alive and _encrypts(primary) and _is_supported([primary])):
         return _joined([primary, *supported])
@@ -112,9 +128,14 @@ def _is_revoked(group: list[Packet]) -> bool:
 
 
 def _is_expired(group: list[Packet], now: datetime) -> bool:
+    end = _end(group)
+    return end is not None and end <= now
+
+
+def _end(group: list[Packet]) -> datetime | None:
     created, binding = group[0].key_created, _binding(group)
     period = binding.key_validity_period if binding else None
-    return created is not None and period is not None and created + period <= now
+    return None if created is None or period is None else created + period
 
 
 def _address(user_id: str) -> str:

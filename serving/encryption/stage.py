@@ -2,22 +2,27 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from base64 import b64decode
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
+from cryptography import x509
 from pysequoia import Tsk
 
-from serving.encryption.certificates import Unusable, read_certificate
+from serving.encryption import sealed, smime
+from serving.encryption.bundle import METHODS, choose
+from serving.encryption.certificates import Unusable
 from serving.encryption.outside import Outside
 from serving.encryption.relayed import relay
-from serving.encryption.sealed import enclose
+from serving.encryption.smime_signing import Signer
 from serving.identifiers import format_id
 from serving.mail import split
-from serving.pipeline import Enclosed, EnclosedFree, KeyMissing
+from serving.pipeline import Enclosed, EnclosedFree, Keyless, KeyMissing
 from serving.sealing import SealingKey, UnsealingKey
 from serving.stage import Work
-from serving.values import OpenByPolicy, Sealed
+from serving.trace import without_forged
+from serving.values import Method, OpenByPolicy, Sealed
 
 DIGEST = "digest"
 
@@ -40,16 +45,20 @@ class Encryption:
         clock: Callable[[], float],
         *,
         signer: Tsk | None = None,
+        smime_signer: Signer | None = None,
     ) -> None:
+        """Without `smime_signer` nothing is sealed with S/MIME, which proves nothing unless it is signed."""
         self._client = client
         self._content = content
         self._delivery = delivery
         self._mail_from = mail_from
         self._clock = clock
         self._signer = signer
+        self._smime_signer = smime_signer
 
-    async def handle(self, work: Work) -> Enclosed | EnclosedFree | KeyMissing:
-        """Enclosed, EnclosedFree where the facts hold a waiver, KeyMissing where it must be sealed and cannot be.
+    async def handle(self, work: Work) -> Enclosed | EnclosedFree | Keyless | KeyMissing:
+        """Enclosed, EnclosedFree where the facts hold a waiver; Keyless, or KeyMissing where everybody knows already,
+        where it must be sealed and cannot be.
 
         Raises:
             Unsealable: body, address or certificate is sealed for another key or was altered.
@@ -60,7 +69,8 @@ class Encryption:
         if isinstance(envelope, Unusable) and "notice" in work.facts and work.facts.get("open") is True:
             envelope = OpenByPolicy(await asyncio.to_thread(self._relay, work), "notice")
         if isinstance(envelope, Unusable):
-            return KeyMissing(envelope.reason)
+            is_known = "told" in work.facts or "notice" in work.facts
+            return KeyMissing(envelope.reason) if is_known else Keyless(envelope.reason)
         waiver = work.facts.get("waiver")
         return Enclosed(envelope) if waiver is None else EnclosedFree(envelope, str(waiver))
 
@@ -78,23 +88,38 @@ class Encryption:
             return Unusable("the recipient is not enrolled")
         if recipient["certificate"] is None:
             return Unusable("the recipient has no certificate")
-        return await asyncio.to_thread(self._enclose, work, bytes.fromhex(recipient["certificate"]))
+        wish = recipient.get("policy", {}).get("sealing")
+        methods = sorted(METHODS, key=lambda method: method != wish)
+        return await asyncio.to_thread(self._enclose, work, bytes.fromhex(recipient["certificate"]), methods)
 
     def _relay(self, work: Work) -> bytes:
         outside = self._outside(work)
-        mail = relay(self._content.unseal(work.body), outside)
+        mail = relay(self._mail(work, outside), outside)
         relayed = split(mail)
         message_id = relayed.first("message-id").decode(errors="replace") if relayed else outside.message_id
         return self._envelope(outside.rcpt_to, message_id, mail)
 
-    def _enclose(self, work: Work, sealed_certificate: bytes) -> Sealed | Unusable:
+    def _enclose(self, work: Work, certificates: bytes, methods: Sequence[Method]) -> Sealed | Unusable:
         outside = self._outside(work)
         now = datetime.fromtimestamp(self._clock(), UTC)
-        certificate = read_certificate(self._content.unseal(sealed_certificate), outside.rcpt_to, now)
+        certificate = choose(self._content.unseal(certificates), outside.rcpt_to, now, methods)
         if isinstance(certificate, Unusable):
             return certificate
-        mail = enclose(self._content.unseal(work.body), outside, certificate, self._signer)
-        return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail), "openpgp")
+        raw = self._mail(work, outside)
+        if not isinstance(certificate, x509.Certificate):
+            mail = sealed.enclose(raw, outside, certificate, self._signer)
+            return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail), "openpgp")
+        if self._smime_signer is None:
+            return Unusable("the gateway has no key for S/MIME")
+        mail = smime.enclose(raw, outside, certificate, self._smime_signer)
+        return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail), "smime")
+
+    def _mail(self, work: Work, outside: Outside) -> bytes:
+        """The mail as it came; of a relayed one, what was found of its sender above it, and no forgery of that."""
+        mail, results = self._content.unseal(work.body), work.facts.get("results")
+        if not results:
+            return mail
+        return self._content.unseal(b64decode(results)) + without_forged(mail, outside.domain)
 
     def _outside(self, work: Work) -> Outside:
         address = self._content.unseal(work.address).decode()

@@ -34,8 +34,8 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True)
-class Lapse:
-    """What nobody paid for: our public id, and the Message-ID that its sender gave it, empty where it gave none."""
+class About:
+    """A message, as its sender knows it: our public id, and the Message-ID that it came with, empty where with none."""
 
     id: str
     message_id: str
@@ -54,18 +54,47 @@ def write_request(request: Request, mail_from: str, rcpt_to: str, now: datetime)
     return letter.as_bytes()
 
 
-def write_lapse(lapse: Lapse, mail_from: str, rcpt_to: str, now: datetime) -> bytes:
+def write_lapse(about: About, mail_from: str, rcpt_to: str, now: datetime) -> bytes:
     """The notice to the sender; RFC 5322 octets, a reply to what it is about (RFC 3834, section 3)."""
     letter = begin_letter(mail_from, rcpt_to, "Not delivered: nobody paid for it", now)
     letter.replace_header("Auto-Submitted", "auto-replied")
-    if lapse.message_id:
-        letter["In-Reply-To"] = letter["References"] = lapse.message_id
+    if about.message_id:
+        letter["In-Reply-To"] = letter["References"] = about.message_id
     letter.set_content(
         f"A message of yours was urgent for its recipient, and nobody paid for its delivery in time.\n"
         f"It was not delivered and will not be.\n\n"
-        f"Notification  {lapse.id}\n"
-        f"Message-ID    {lapse.message_id or '(none was given)'}\n\n"
+        f"Notification  {about.id}\n"
+        f"Message-ID    {about.message_id or '(none was given)'}\n\n"
         f"Where a message must arrive whoever pays, its sender can pay, or be registered as life-safety.\n"
+    )
+    return letter.as_bytes()
+
+
+def write_keyless(mail_from: str, rcpt_to: str, now: datetime) -> bytes:
+    """The notice to the recipient whose mail cannot be sealed; it travels open, and so names nobody."""
+    letter = begin_letter(mail_from, rcpt_to, "A message for you is held", now)
+    letter.set_content(
+        "A message for you waits here. It may only leave sealed, and there is no certificate of yours that it can be\n"
+        "sealed to: there is none at all, or it has expired, or is revoked.\n\n"
+        "Give your OpenPGP or S/MIME certificate to whoever runs this service; then it arrives at once. Check by\n"
+        "another way than this mail that you give it to them and to nobody else.\n\n"
+        "More messages may wait than this one; you are told once a day. Nobody needs to answer this mail.\n"
+    )
+    return letter.as_bytes()
+
+
+def write_held(about: About, reason: str, mail_from: str, rcpt_to: str, now: datetime) -> bytes:
+    """The notice to the sender whose mail is held; RFC 5322 octets, a reply to what it is about."""
+    letter = begin_letter(mail_from, rcpt_to, "Held, not delivered yet: it cannot be sealed", now)
+    letter.replace_header("Auto-Submitted", "auto-replied")
+    if about.message_id:
+        letter["In-Reply-To"] = letter["References"] = about.message_id
+    letter.set_content(
+        f"A message of yours may only leave sealed, and it cannot be sealed: {reason}.\n"
+        f"It is kept, its recipient was told if we know them, and it is delivered when there is a certificate.\n\n"
+        f"Notification  {about.id}\n"
+        f"Message-ID    {about.message_id or '(none was given)'}\n\n"
+        f"If it cannot wait, reach its recipient in another way.\n"
     )
     return letter.as_bytes()
 

@@ -17,8 +17,8 @@ from serving.addresses import domain_of
 from serving.errors import BrokerUnavailable, Refused, Temporary
 from serving.identifiers import format_id
 from serving.mail import split
-from serving.notice.letter import Lapse, Request, write_lapse, write_request
-from serving.pipeline import Asked, Expired, Stage
+from serving.notice.letter import About, Request, write_held, write_keyless, write_lapse, write_request
+from serving.pipeline import Asked, Expired, Stage, Told
 from serving.sealing import LookupKey, UnsealingKey
 from serving.stage import MAX_FAILURES, Work, failures_at
 from serving.web.token import SHOWN_AFTERWARDS, Links
@@ -50,7 +50,7 @@ class Post:
 
 
 class Notice:
-    """Writes the request for payment and the notice that it was not paid."""
+    """Writes the request for payment, the notice that it was not paid, and what is said where a key is missing."""
 
     def __init__(
         self, client: Store, content: UnsealingKey, lookup: LookupKey, post: Post, clock: Callable[[], float]
@@ -61,8 +61,8 @@ class Notice:
         self._post = post
         self._clock = clock
 
-    async def handle(self, work: Work) -> Asked | Expired:
-        """Expired where payment said that the time is over, else Asked.
+    async def handle(self, work: Work) -> Asked | Expired | Told:
+        """Expired where payment said that the time is over, Told where it cannot be sealed, else Asked.
 
         Raises:
             Unsealable: the address or the body is sealed for another key or was altered.
@@ -75,10 +75,15 @@ class Notice:
             if failures_at(Stage.NOTICE, work.facts) < MAX_FAILURES - 1:
                 raise
             # A letter that cannot be written must not decide what becomes of the message.
+            if _is_keyless(work):
+                return Told((), self._clock() + LOOK_AGAIN)
             return Expired(None) if work.facts.get("lapsed") else Asked(None, self._clock() + LOOK_AGAIN)
 
-    async def _handle(self, work: Work) -> Asked | Expired:
+    async def _handle(self, work: Work) -> Asked | Expired | Told:
         lapsed = work.facts.get("lapsed")
+        if _is_keyless(work):
+            told = (await self._tell_recipient(work), await self._tell_held(work))
+            return Told(tuple(notice for notice in told if notice is not None), self._clock() + LOOK_AGAIN)
         if not lapsed:
             return Asked(await self._ask(work), self._clock() + LOOK_AGAIN)
         balances = await self._client.query("balance", account=lapsed["account"])
@@ -97,12 +102,38 @@ class Notice:
         sender, message_id = await asyncio.to_thread(self._origin, work.body)
         if domain_of(sender) is None or len(sender) > LONGEST_ADDRESS:
             return None
-        lapse = Lapse(format_id(work.id), message_id)
-        letter = write_lapse(lapse, self._post.mail_from, sender, self._now())
+        letter = write_lapse(About(format_id(work.id), message_id), self._post.mail_from, sender, self._now())
         return await self._write(work, "expired", self._lookup.address(sender), sender, letter, is_open=True)
 
+    async def _tell_recipient(self, work: Work) -> int | None:
+        """Once a day, and nobody whom nobody registered: strangers get no mail because somebody names them."""
+        if not await self._client.query("recipient", lookup=work.recipient.hex()):
+            return None
+        address = self._content.unseal(work.address).decode()
+        letter, today = write_keyless(self._post.mail_from, address, self._now()), f"{self._now():%Y-%m-%d}"
+        return await self._write(work, "keyless", work.recipient, address, letter, is_open=True, once=today)
+
+    async def _tell_held(self, work: Work) -> int | None:
+        """A sender that is proven; what others wrote in somebody's name is no reason to write to them."""
+        if work.facts.get("authentication", {}).get("outcome") != "authenticated":
+            return None
+        sender, message_id = await asyncio.to_thread(self._origin, work.body)
+        if domain_of(sender) is None or len(sender) > LONGEST_ADDRESS:
+            return None
+        about = About(format_id(work.id), message_id)
+        letter = write_held(about, str(work.facts["held"]), self._post.mail_from, sender, self._now())
+        return await self._write(work, "held", self._lookup.address(sender), sender, letter, is_open=True)
+
     async def _write(
-        self, work: Work, kind: str, recipient: bytes, address: str, letter: bytes, *, is_open: bool
+        self,
+        work: Work,
+        kind: str,
+        recipient: bytes,
+        address: str,
+        letter: bytes,
+        *,
+        is_open: bool,
+        once: str = "",
     ) -> int:
         """Both are sealed anew: a copy of the address might lie under a key that goes meanwhile."""
         seal = self._content.sealing_key.seal
@@ -115,6 +146,7 @@ class Notice:
             address=seal(address.encode()).hex(),
             body=body.hex(),
             is_open=is_open,
+            once=once,
         )
         return int(written["id"])
 
@@ -139,3 +171,8 @@ class Notice:
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
+
+
+def _is_keyless(work: Work) -> bool:
+    """Whether encryption sent it; payment's facts come after."""
+    return "held" in work.facts and not {"told", "due", "lapsed"} & work.facts.keys()

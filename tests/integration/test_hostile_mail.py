@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.authentication.stage import sender_domain
+from serving.authentication.mail_sender import sender_domain
 from serving.digest.letter import read_entry, write_letter
 from serving.encryption.outside import Outside
 from serving.encryption.relayed import relay

@@ -12,7 +12,8 @@ from serving.cli import app
 from serving.errors import ClarionError
 from serving.identifiers import format_id
 from serving.queue.client import Client
-from serving.queue.store import hops, operators
+from serving.queue.store import commands, directory, hops, operators
+from serving.queue.store.transaction import Transaction
 from tests.conftest import BrokerProcess
 from tests.integration.peers import TO_PAYMENT, WALLET, Store, held, refusal, submission
 
@@ -144,3 +145,20 @@ async def test_the_commands_say_what_they_did(
         assert "name one dead letter" in str(CliRunner().invoke(app, ["queue", "replay"]).exception)
 
     await asyncio.to_thread(work)
+
+
+def test_recipients_with_certificates_are_named_page_by_page(store: Store) -> None:
+    """Each once, however many there are, and nobody who has none."""
+    people = [(bytes([number]) * 32).hex() for number in (0, 7, 127, 128, 255)]
+    held = dict.fromkeys(people, "00") | {people[1]: None}
+
+    def enroll_all(t: Transaction) -> None:
+        for lookup, certificate in held.items():
+            commands.enroll_recipient(t, lookup, "00", certificate, {}, {})
+
+    store.do(enroll_all)
+    first = store.do(lambda t: directory.recipients_with_certificates(t, limit=2))
+    second = store.do(lambda t: directory.recipients_with_certificates(t, after=first[-1]["lookup"]))
+
+    assert [row["lookup"] for row in (*first, *second)] == [people[0], *people[2:]]
+    assert store.do(lambda t: directory.recipients_with_certificates(t, after=second[-1]["lookup"])) == []

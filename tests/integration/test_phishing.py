@@ -2,8 +2,11 @@
 
 import asyncio
 import json
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import assert_never
 
@@ -11,10 +14,14 @@ import pyarrow.parquet as parquet
 import pytest
 
 from serving.authentication.api_keys import new_key
-from serving.authentication.stage import Authentication, sender_domain
+from serving.authentication.mail_sender import sender_domain
+from serving.authentication.relayed import RelayedMail
+from serving.authentication.resolver import RecordKind
+from serving.authentication.stage import Authentication
 from serving.pipeline import TABLE, Deferred, Destination, End, Parked, Stage, Urgent, kind
 from serving.queue.client import Client
 from serving.sealing import UnsealingKey
+from serving.trace import Trace, stamp
 from serving.values import Prediction
 from tests.integration.peers import submission
 from tests.integration.stages import always, working
@@ -25,6 +32,7 @@ CONTENT = UnsealingKey(b"\x11" * 32)
 INVENTED = Path(__file__).parent.parent / "model" / "phishing.jsonl"
 SPAM = frozenset({"spam-1", "spam-2"})
 OURS = "orchard-press.example"
+CAME = Trace("203.0.113.9", "mx.spam.example", "bounce@spam.example")
 URGENT = frozenset({"classification.urgent", "reanalysis.urgent", "reanalysis.failed_open"})
 EDGES: Mapping[str, Destination] = {
     f"{stage}.{kind(outcome)}": to for stage, edges in TABLE.items() for outcome, to in edges.items()
@@ -71,6 +79,24 @@ async def test_no_real_spam_is_promoted(
     assert (ends[("authentication.forged",)] > 1500) == is_owned
 
 
+@pytest.mark.real_mail
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["", "v=DMARC1; p=none", "v=DMARC1; p=reject"])
+async def test_no_real_spam_that_is_relayed_without_proof_is_promoted(
+    client: Client, eventually: Eventually, real_mail: Path, policy: str
+) -> None:
+    """A relay hands on whatever comes: old signatures without a key, and names of domains that send from elsewhere."""
+    mails = [stamp(CAME, "gate.example", datetime.now(UTC)) + mail for mail in spam(real_mail)]
+    await enrol(client, ["relay.example"], owned=[], relays=True)
+    histories = await sent(client, eventually, mails, Elsewhere(policy))
+    ends = Counter(map(tuple, histories))
+
+    assert len(histories) == 1896
+    assert [history for history in histories if is_promoted(history)] == []
+    assert {*ends} <= {("authentication.forged",), ("authentication.unverified",)}
+    assert (ends[("authentication.forged",)] > 1500) == ("reject" in policy)
+
+
 async def test_the_same_mail_from_whoever_owns_the_domain_is_judged(client: Client, eventually: Eventually) -> None:
     """Otherwise the tests above would pass on a pipeline that promotes nothing, or on mail that nobody can read."""
     mails = invented()
@@ -112,20 +138,43 @@ def domains(mails: Iterable[bytes]) -> list[str]:
     return sorted({domain for domain in map(sender_domain, mails) if isinstance(domain, str)})
 
 
-async def enrol(client: Client, scope: Sequence[str], owned: Sequence[str]) -> None:
+@dataclass(frozen=True)
+class Elsewhere:
+    """A DNS in which every domain sends from one address, has no key any more, and this policy."""
+
+    policy: str
+
+    async def records(self, name: str, kind: RecordKind, /) -> tuple[str, ...]:
+        if kind is not RecordKind.TXT or "_domainkey" in name:
+            return ()
+        if name.startswith("_dmarc."):
+            return (self.policy,) if self.policy else ()
+        return ("v=spf1 ip4:198.51.100.1 -all",)
+
+
+async def enrol(client: Client, scope: Sequence[str], owned: Sequence[str], *, relays: bool = False) -> None:
     """A key for whoever sends, unless the scope is empty, and another principal for the owned domains."""
     for principal, scopes in (("sender", scope), ("owner", owned)):
         if scopes:
             key = new_key().hash
             await client.execute(
-                "enroll_principal", id=principal, name=principal, key_hash=key, domains=scopes, policy={}
+                "enroll_principal",
+                id=principal,
+                name=principal,
+                key_hash=key,
+                domains=scopes,
+                policy={"relays": relays},
             )
 
 
-async def sent(client: Client, eventually: Eventually, mails: Sequence[bytes]) -> list[History]:
+async def sent(
+    client: Client, eventually: Eventually, mails: Sequence[bytes], resolver: Elsewhere = Elsewhere("")
+) -> list[History]:
     """What the real authentication, and after it a classifier that finds everything urgent, made of each mail."""
     urgent = Urgent(Prediction("urgent", 0.999, None, False, "eager"), None)
-    stages = {Stage.AUTHENTICATION: Authentication(client, CONTENT).handle, Stage.CLASSIFICATION: always(urgent)}
+    relayed = RelayedMail(resolver, CONTENT.sealing_key, authserv_id="gate.example", clock=time.time)
+    authentication = Authentication(client, CONTENT, relayed)
+    stages = {Stage.AUTHENTICATION: authentication.handle, Stage.CLASSIFICATION: always(urgent)}
     async with working(client, stages):
         bodies = (CONTENT.sealing_key.seal(mail) for mail in mails)
         accepted = await asyncio.gather(*(client.accept(submission(body=body)) for body in bodies))

@@ -1,6 +1,8 @@
 """What the store does for resealing: counts by key, hands out small pages, and replaces what still stands."""
 
+import json
 import re
+from base64 import b64encode
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,7 +11,7 @@ import pytest
 
 from serving import resealing as client_side
 from serving.errors import Refused
-from serving.queue.store import commands, directory, hops, intake, operators, resealing, retention
+from serving.queue.store import commands, directory, hops, intake, operators, resealing, resealing_facts, retention
 from serving.queue.store.database import HERE
 from serving.queue.store.hops import LeaseName
 from serving.queue.store.intake import NewMessage
@@ -167,6 +169,33 @@ class TestResealing:
 
         assert store.dump() == before
 
+    def test_what_was_found_of_a_relayed_mail_is_resealed_until_it_has_ended(self, store: Store) -> None:
+        """It is a fact among others, which stay; once the mail has ended nobody opens it again."""
+        blobs = [blob(OLD, number, size=90) for number in (1, 2)] + [blob(NEW, 3, size=90)]
+        ids = [accept(store, blob(NEW, 10 + number), blob(NEW, 20 + number)) for number in range(4)]
+        for sealed in blobs:
+            facts = {"authentication": {"outcome": "authenticated\0"}, "results": b64encode(sealed).decode()}
+            store.complete(store.lease("authentication"), "authenticated", facts=facts)
+        store.do(lambda t: operators.kill(t, str(ids[1]), "over"))
+        before = json.loads(store.row(ids[0])["facts"])
+        counts = {row["key"]: row["count"] for row in ask(store, "sealed_counts") if row["what"] == "results"}
+        page = ask(store, "sealed_page", what="results", current=NEW.hex())
+        rows = [replacing(str(ids[0]), blobs[0], blob(NEW, 9, size=size)) for size in (91, 90, 90)]
+        answers = [ask(store, "reseal", what="results", rows=row)[0]["replaced"] for row in rows]
+        after = json.loads(store.row(ids[0])["facts"])
+
+        assert counts == {OLD.hex(): 1, NEW.hex(): 1}
+        assert page == [{"id": str(ids[0]), "sealed": blobs[0].hex()}]
+        assert answers == [0, 1, 0]
+        assert after == before | {"results": b64encode(blob(NEW, 9, size=90)).decode()}
+        assert ask(store, "reseal", what="results", rows=replacing(str(ids[1]), blobs[1], blobs[1])) == [
+            {"replaced": 0}
+        ]
+        assert ask(store, "reseal", what="results", rows=replacing(str(ids[3]), blobs[1], blobs[1])) == [
+            {"replaced": 0}
+        ]
+        assert ask(store, "sealed_page", what="results", current=NEW.hex()) == []
+
     def test_an_unknown_kind_has_no_page(self, store: Store) -> None:
         """Its name becomes a statement's."""
         assert refusal(store, lambda: ask(store, "sealed_page", what="../claim", current="")) == ("malformed", True)
@@ -193,7 +222,18 @@ def test_every_column_of_octets_is_resealed_or_known_not_to_be_sealed() -> None:
     assert resealed & NOT_SEALED == set()
 
 
+def test_every_place_that_seals_is_one_that_resealing_knows() -> None:
+    """What is sealed need not lie in a column of octets: whoever adds a name here says where its blobs are resealed."""
+    root = HERE.parents[1]
+    sources = {str(path.relative_to(root)): path.read_text(encoding="utf-8") for path in root.rglob("*.py")}
+
+    assert {name for name, text in sources.items() if re.search(r"(?<!un)\bseal\(|\.seal\b", text)} == {
+        "authentication/relayed.py", "certificates_cli.py", "digest/stage.py", "encryption/stage.py", "enrolment.py",
+        "gateway/api.py", "keyring.py", "notice/stage.py", "resealing.py", "sealing.py",
+    }  # fmt: skip
+
+
 def test_both_sides_speak_of_the_same_blobs() -> None:
     """The broker knows no keys, and whoever holds them does not open the store."""
-    assert {*client_side.PURPOSE_OF} == {*resealing.SEALED} == EVERYTHING
-    assert client_side.HEAD == resealing.HEAD
+    assert {*client_side.PURPOSE_OF} == {*resealing.SEALED, resealing.RESULTS} == EVERYTHING | {resealing.RESULTS}
+    assert client_side.HEAD == resealing.HEAD == resealing_facts.HEAD

@@ -243,6 +243,23 @@ class TestMoneyThatComes:
         }
         assert rows[0]["stage"] == "encryption"
 
+    def test_a_notice_once_a_day_is_one_for_all_that_it_is_about(self, store: Store) -> None:
+        """A thousand held mails are one mail to their recipient, and another to another."""
+        about = [store.accept().notifications[0] for _ in range(2)]
+        write = partial(commands.write_notice, kind="keyless", address="00", body="00", is_open=True)
+        ids = [
+            store.do(partial(write, about=str(id_), recipient=recipient.hex(), once=day))["id"]
+            for id_, recipient, day in (
+                (about[0], LOOKUP, "2026-11-25"),
+                (about[1], LOOKUP, "2026-11-25"),
+                (about[1], LOOKUP, "2026-11-26"),
+                (about[1], bytes(32), "2026-11-25"),
+            )
+        ]
+
+        assert ids[0] == ids[1]
+        assert len({*ids}) == 3
+
 
 def owed(id_: int, amount: int) -> dict[str, Any]:
     """What payment's hop collects where nobody paid in time and it is delivered all the same."""

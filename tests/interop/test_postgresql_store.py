@@ -13,7 +13,12 @@ from serving.queue.store.postgresql import PostgreSQL
 from tests.integration.peers import Store
 from tests.integration.test_group import TestGroup, grouped
 from tests.integration.test_hops import TestHistory, TestHop
-from tests.integration.test_operators import TestKill, TestReplay, test_retry_ends_a_wait
+from tests.integration.test_operators import (
+    TestKill,
+    TestReplay,
+    test_recipients_with_certificates_are_named_page_by_page,
+    test_retry_ends_a_wait,
+)
 from tests.integration.test_payment_ends import TestBooks, TestEnds
 from tests.integration.test_resealing_store import TestResealing
 from tests.integration.test_retention import TestRetention
@@ -31,7 +36,8 @@ __all__ = [
     "TestAccept", "TestBooks", "TestClaim", "TestDigest", "TestEnds", "TestGroup", "TestHistory", "TestHop", "TestKill",
     "TestLease", "TestMoneyThatComes", "TestReplay", "TestResealing", "TestRetention", "TestWakeThatCrossesParking",
     "TestWaking", "grouped", "test_a_key_posts_once", "test_a_transfer_in_another_currency_is_refused",
-    "test_an_amount_over_the_limit_is_refused", "test_retry_ends_a_wait",
+    "test_an_amount_over_the_limit_is_refused", "test_recipients_with_certificates_are_named_page_by_page",
+    "test_retry_ends_a_wait",
     "test_the_head_tells_whether_the_end_was_cut_off",
 ]  # fmt: skip
 

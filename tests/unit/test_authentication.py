@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.authentication.api_keys import hash_key, is_key, matches, new_key
-from serving.authentication.stage import Authentication, sender_domain
+from serving.authentication.mail_sender import sender_domain
+from serving.authentication.stage import Authentication
 from serving.errors import Unsealable
 from serving.pipeline import Authenticated, Forged, Unverified
 from serving.sealing import UnsealingKey

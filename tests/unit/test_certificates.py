@@ -1,44 +1,24 @@
 """Which certificates mail can be sealed to, and what is wrong with the others."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pysequoia import Cert, Tsk
-from pysequoia.packet import PacketPile, Tag
+from pysequoia import Cert
 
 from serving.encryption.certificates import Unusable, generate_test_key, read_certificate
-
-NOW = datetime.now(UTC)
-CERTIFICATE, SECRET = generate_test_key("ann@home.example", "Ann Ünicode")
-
-
-def _revoked() -> bytes:
-    key = Tsk.from_bytes(SECRET.encode())
-    certificate = key.extract_certificate()
-    return bytes(certificate) + bytes(certificate.revoke(key.certifier()))
-
-
-def _expired() -> bytes:
-    key = Tsk.from_bytes(SECRET.encode())
-    soon = datetime.fromtimestamp(NOW.timestamp() + 100, UTC)
-    return bytes(key.extract_certificate().set_expiration(soon, key.certifier()))
-
-
-def _signing_only() -> bytes:
-    packets = list(PacketPile.from_bytes(CERTIFICATE.encode()))
-    last = max(index for index, packet in enumerate(packets) if packet.tag == Tag.PublicSubkey)
-    return bytes(Cert.from_packets(packets[:last]))
-
+from tests.unit.certificates import CERTIFICATE, NOW, crowded, lasting, revoked, signing_only
 
 UNUSABLE = {
-    "revoked": (_revoked(), 0),
-    "expired": (_expired(), 200),
-    "cannot encrypt": (_signing_only(), 0),
+    "revoked": (revoked(), 0),
+    "expired": (lasting(100), 200),
+    "cannot encrypt": (signing_only(), 0),
     "address is not in": (generate_test_key("eve@home.example", "Eve <ann@home.example>")[0].encode(), 0),
     "unreadable": (b"-----BEGIN PGP PUBLIC KEY BLOCK-----\n\nnone\n", 0),
     "larger than 1 MiB": (b"x" * 4_000_000, 0),
+    "more than 16 encryption keys": (crowded([None] * 17), 0),
+    "more than 256 user IDs": (crowded([None], user_ids=257), 0),
 }
 
 
@@ -66,3 +46,10 @@ def test_hostile_certificates_are_unreadable_and_nothing_worse(octets: bytes) ->
     valid = bytes(Cert.from_bytes(CERTIFICATE.encode()))
     for mangled in (octets, valid[: len(octets)] + octets, octets + valid):
         assert isinstance(read_certificate(mangled, "ann@home.example", NOW), Cert | Unusable)
+
+
+def test_a_certificate_with_as_many_keys_and_user_ids_as_we_read_is_usable() -> None:
+    """The bound is against hostile certificates; people rotate keys and have many addresses."""
+    certificate = crowded([None] * 16 + [1] * 30, user_ids=256)
+
+    assert isinstance(read_certificate(certificate, "ann@home.example", NOW + timedelta(seconds=2)), Cert)

@@ -14,7 +14,7 @@ from serving.encryption.outside import Outside
 from serving.encryption.stage import Encryption
 from serving.errors import Unsealable
 from serving.mail import fits_smtp
-from serving.pipeline import Enclosed, EnclosedFree, KeyMissing
+from serving.pipeline import Enclosed, EnclosedFree, Keyless, KeyMissing
 from serving.sealing import UnsealingKey
 from serving.stage import Work
 from serving.values import OpenByPolicy, Sealed
@@ -64,7 +64,7 @@ def _work(raw: bytes = MAIL, facts: Mapping[str, Any] | None = None) -> Work:
 
 async def _handle(
     broker: Broker, work: Work | None = None, signer: Tsk | None = None
-) -> Enclosed | EnclosedFree | KeyMissing:
+) -> Enclosed | EnclosedFree | Keyless | KeyMissing:
     encryption = Encryption(broker, CONTENT, DELIVERY.sealing_key, "clarion@gate.example", NOW.timestamp, signer=signer)
     return await encryption.handle(work or _work())
 
@@ -146,7 +146,7 @@ async def test_a_senders_policy_never_opens_a_digest() -> None:
     """A digest holds mail of several senders; one of them cannot speak for the others."""
     outcome = await _handle(Broker(_enrolled(None), sender_is_open=True), _work(facts={"waiver": "digest"}))
 
-    assert isinstance(outcome, KeyMissing)
+    assert isinstance(outcome, Keyless)
 
 
 @pytest.mark.parametrize("broken", ["yes", 1, None, {"open": True}])
@@ -172,5 +172,11 @@ async def test_without_a_usable_certificate_mail_is_held_never_opened(
     """Promise 4: otherwise held, and said so."""
     outcome = await _handle(Broker(recipient))
 
-    assert isinstance(outcome, KeyMissing)
+    assert isinstance(outcome, Keyless)
     assert reason in outcome.reason
+
+
+@pytest.mark.parametrize("facts", [{"told": []}, {"notice": "asked", "waiver": "notice"}])
+async def test_who_was_told_that_a_key_is_missing_is_not_told_again(facts: dict[str, Any]) -> None:
+    """Nor does a mail of ours about a mail cause another one: that would never end."""
+    assert await _handle(Broker(_enrolled(None)), _work(facts=facts)) == KeyMissing("the recipient has no certificate")

@@ -21,7 +21,7 @@ from training.registry import STARTER
 ROOT = Path(__file__).parents[2]
 CONTENT, DELIVERY, LOOKUP = "content.private", "delivery.private", "lookup.key"
 HELD = {
-    Stage.AUTHENTICATION: {CONTENT},
+    Stage.AUTHENTICATION: {CONTENT, "content.public"},
     Stage.CLASSIFICATION: {CONTENT, LOOKUP},
     Stage.REANALYSIS: {CONTENT, LOOKUP},
     Stage.TRIAGE: set(),
@@ -103,7 +103,7 @@ def test_nobody_but_wiring_and_the_command_line_loads_a_private_key() -> None:
     sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "serving").rglob("*.py")}
     users = {str(path.relative_to(ROOT / "serving")) for path, text in sources.items() if "load_unsealing" in text}
 
-    assert users == {"keyring.py", "keys_cli.py", "wiring.py"}
+    assert users == {"certificates_cli.py", "fetch_cli.py", "keyring.py", "keys_cli.py", "wiring.py"}
 
 
 @pytest.mark.parametrize("stage", BLIND)
@@ -122,7 +122,7 @@ def test_a_stage_opens_the_key_files_that_are_its_own_and_no_other(stage: Stage,
         name for name in json.loads(process.stdout.splitlines()[-1]) if name.endswith((".key", ".private", ".public"))
     }
 
-    assert opened - {"signing.private"} == HELD[stage]
+    assert opened - {"signing.private", "smime.private"} == HELD[stage]
 
 
 @pytest.mark.parametrize("stage", list(Stage))

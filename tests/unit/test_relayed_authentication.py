@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from serving.authentication.mail_finding import Method, Result
-from serving.authentication.mail_spf import Trace
+from serving.authentication.mail_sender import sender_domain
 from serving.authentication.relayed import Standing, authenticate, settled
-from serving.authentication.stage import sender_domain
 from serving.errors import Temporary
 from serving.pipeline import Authenticated, Forged, Unverified
+from serving.trace import Trace
 from tests.unit.zones import ED25519, MAIL, NOW, REJECT, RSA, Zones, judge, mail_from, result, trace
 
 

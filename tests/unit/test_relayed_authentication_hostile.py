@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.authentication.mail_finding import Method, Result
-from serving.authentication.mail_results import results_field, without_forged
-from serving.authentication.mail_spf import Trace
+from serving.authentication.mail_results import results_field
 from serving.authentication.relayed import Standing, Verdict, authenticate
+from serving.trace import Trace, without_forged
 from tests.unit.zones import MAIL, NOW, RSA, Zones
 
 MEBIBYTE = 1 << 20

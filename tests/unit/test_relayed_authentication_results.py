@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from serving.authentication.mail_finding import Finding, Method, Result
-from serving.authentication.mail_results import results_field, without_forged
+from serving.authentication.mail_results import results_field
+from serving.trace import without_forged
 from tests.unit.zones import MAIL
 
 OURS = "clarion.example"

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import pytest
 
 from serving.authentication.mail_finding import Finding, Method, Result
-from serving.authentication.mail_spf import Trace, check_spf
+from serving.authentication.mail_spf import check_spf
 from serving.authentication.resolver import RecordKind
+from serving.trace import Trace
 from tests.unit.zones import Zones
 
 Names = Mapping[str, Mapping[str, list[str]]]

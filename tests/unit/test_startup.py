@@ -25,9 +25,22 @@ async def test_a_first_start_makes_keys_and_a_second_keeps_them(settings: Settin
     before = {path.name: path.read_bytes() for path in settings.keys.iterdir()}
     await prepare(settings)
 
-    assert {*FILES, "signing.private", "signing.public"} == set(before)
+    assert {*FILES, "signing.private", "signing.public", "smime.private", "smime.public"} == set(before)
     assert {path.name: path.read_bytes() for path in settings.keys.iterdir()} == before
     assert settings.topology.exists()
+
+
+@pytest.mark.parametrize(("mail_from", "made"), [("clarion@gate.example", True), ("größe@gate.example", False)])
+async def test_keys_of_an_older_release_are_joined_by_the_one_for_smime(
+    settings: Settings, mail_from: str, made: bool
+) -> None:
+    """Nobody has to make everything anew for it; an address beyond ASCII has no S/MIME and starts all the same."""
+    make_keys(settings)
+    for name in ("smime.private", "smime.public"):
+        (settings.keys / name).unlink()
+    await prepare(settings.model_copy(update={"mail_from": mail_from}))
+
+    assert (settings.keys / "smime.private").exists() is made
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import ConfigurationError
-from serving.pipeline import TABLE, Bundled, Captured, Delayed, End, FailedOpen, Held, KeyMissing, Stage, kind
+from serving.pipeline import TABLE, Bundled, Captured, Delayed, End, FailedOpen, Held, Keyless, KeyMissing, Stage, kind
 from serving.queue.topology import Topology
 from serving.topology import topology
 
@@ -28,6 +28,7 @@ def test_edges_lead_where_the_table_says() -> None:
         for stage, outcome in (
             (Stage.PAYMENT, Held),
             (Stage.SETTLEMENT, Captured),
+            (Stage.ENCRYPTION, Keyless),
             (Stage.ENCRYPTION, KeyMissing),
             (Stage.TRIAGE, Delayed),
             (Stage.DIGEST, Bundled),
@@ -36,6 +37,7 @@ def test_edges_lead_where_the_table_says() -> None:
 
     assert (edges[Held].kind, edges[Held].to) == ("stage", Stage.DELIVERY)
     assert (edges[Captured].kind, edges[Captured].to) == ("end", End.DELIVERED)
+    assert (edges[Keyless].kind, edges[Keyless].to) == ("stage", Stage.NOTICE)
     assert (edges[KeyMissing].kind, edges[KeyMissing].to) == ("parked", Stage.ENCRYPTION)
     assert (edges[Delayed].kind, edges[Delayed].to) == ("deferred", Stage.ENCRYPTION)
     assert (edges[Bundled].kind, edges[Bundled].to) == ("deferred", Stage.DIGEST)

@@ -16,10 +16,10 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from serving.authentication.mail_finding import Method, Result
-from serving.authentication.mail_spf import Trace
 from serving.authentication.relayed import Verdict, authenticate
 from serving.authentication.resolver import RecordKind
 from serving.errors import Temporary
+from serving.trace import Trace
 
 NOW = 1_800_000_000.0
 MAIL = b"""\

@@ -159,11 +159,19 @@ def grant_allowance(transaction: Transaction, account: str, count: int) -> Answe
 
 
 def write_notice(
-    transaction: Transaction, about: str, kind: str, recipient: str, address: str, body: str, is_open: bool
+    transaction: Transaction,
+    about: str,
+    kind: str,
+    recipient: str,
+    address: str,
+    body: str,
+    is_open: bool,
+    once: str = "",
 ) -> Answer:
-    """Send a mail of our own about a notification; the same again for one that was sent."""
+    """Send a mail of our own about a notification; the same again for one that was sent, to this recipient with this
+    `once` where it is given."""
     octets = (bytes.fromhex(text) for text in (recipient, address, body))
-    ids = intake.notice(transaction, identifier(about), kind, *octets, is_open=is_open)
+    ids = intake.notice(transaction, identifier(about), kind, *octets, is_open=is_open, once=once)
     return {"id": str(ids.notifications[0])}
 
 

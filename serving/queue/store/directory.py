@@ -65,6 +65,13 @@ def recipient(transaction: Transaction, lookup: str) -> Rows:
     return _rows(transaction.all("recipient", lookup=bytes.fromhex(lookup)))
 
 
+def recipients_with_certificates(transaction: Transaction, after: str = "", limit: int = 1_000) -> Rows:
+    """The lookups of enrolled recipients with certificates, in their order, at most 1,000; `after` is the last one of
+    the page before."""
+    parameters = {"after": bytes.fromhex(after), "limit": min(limit, 1_000)}
+    return _rows(transaction.all("recipients_with_certificates", **parameters))
+
+
 def counters(transaction: Transaction, keys: list[str]) -> Rows:
     """The history's counters under these keys; those never counted are left out."""
     found = (transaction.one("counter", key=bytes.fromhex(key)) for key in keys)
@@ -164,6 +171,7 @@ QUERIES: Mapping[str, Query] = {
         sender_policy,
         domain_owners,
         recipient,
+        recipients_with_certificates,
         counters,
         offset,
         balance,
@@ -182,8 +190,12 @@ QUERIES: Mapping[str, Query] = {
         resealing.sealed_page,
     )
 }
-LONG = frozenset({"depths", "peek", "dead_letters", "verify_ledger", "sealed_counts", "sealed_page"})
-"""They read whole tables: answered beside the commits."""
+LONG = frozenset(
+    {
+        *("recipients_with_certificates", "depths", "peek", "dead_letters", "verify_ledger"),
+        *("sealed_counts", "sealed_page"),
+    }
+)  # read whole tables: answered beside the commits
 
 
 def _principals(transaction: Transaction, rows: list[Row]) -> Rows:

@@ -74,14 +74,23 @@ def bundle(transaction: Transaction, recipient: bytes, address: bytes, body: byt
 
 
 def notice(
-    transaction: Transaction, about: int, kind: str, recipient: bytes, address: bytes, body: bytes, *, is_open: bool
+    transaction: Transaction,
+    about: int,
+    kind: str,
+    recipient: bytes,
+    address: bytes,
+    body: bytes,
+    *,
+    is_open: bool,
+    once: str = "",
 ) -> Ids:
     """A mail of our own about a notification, once for each kind: `asked` goes to who pays, `expired` to who sent.
 
-    Where it `is_open`, it may travel open to whom nothing can be sealed.
+    Where it `is_open`, it may travel open to whom nothing can be sealed. With `once` (a day, say) it is sent once to
+    this recipient, whatever it is about.
     """
     check_recipient(recipient, address)
-    key = f"{about}:{kind}"
+    key = f"{recipient.hex()}:{kind}:{once}" if once else f"{about}:{kind}"
     facts = {"waiver": "notice", "notice": kind, "about": str(about), "open": is_open}
     priority = URGENT if kind == "asked" else NORMAL
     new = NewMessage("", body, [(recipient, address)], key, b"", facts, priority)

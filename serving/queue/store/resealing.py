@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serving.errors import Refused
+from serving.queue.store import resealing_facts
 from serving.queue.store.transaction import Transaction
 from serving.queue.values import identifier
 
@@ -15,7 +16,9 @@ Rows = list[dict[str, Any]]
 
 HEAD = 36
 SEALED = ("body", "address", "recipient", "certificate", "envelope")
-"""Messages' bodies, notifications' addresses, recipients' addresses and certificates, outgoing mail."""
+"""Messages' bodies, notifications' addresses, recipients' addresses and certificates, outgoing mail: columns."""
+RESULTS = "results"
+"""A fact; see `resealing_facts`."""
 _BY_LOOKUP = frozenset({"recipient", "certificate"})
 _MOST, _MOST_OCTETS = 1_000, 8 << 20
 
@@ -23,7 +26,9 @@ _MOST, _MOST_OCTETS = 1_000, 8 << 20
 def sealed_counts(transaction: Transaction) -> Rows:
     """How many blobs of each kind (`what`) lie under each key, by its id."""
     rows = transaction.all("sealed_counts")
-    return [{"what": row["what"], "key": bytes(row["key"]).hex(), "count": row["count"]} for row in rows]
+    columns = [{"what": row["what"], "key": bytes(row["key"]).hex(), "count": row["count"]} for row in rows]
+    facts = resealing_facts.counts(transaction)
+    return columns + [{"what": RESULTS, "key": key, "count": count} for key, count in facts.items()]
 
 
 def sealed_page(
@@ -31,6 +36,9 @@ def sealed_page(
 ) -> Rows:
     """Blobs under another key than `current`, in the order of their rows, from behind the row `after` on: at most
     `count`, and none once there are `octets` of them (at most 1,000, and 8 MiB)."""
+    if what == RESULTS:
+        row = identifier(after) if after else -1
+        return resealing_facts.page(transaction, bytes.fromhex(current), row, min(count, _MOST))
     rows = transaction.all(
         f"sealed_{_kind(what)}",
         key=bytes.fromhex(current),
@@ -44,19 +52,25 @@ def sealed_page(
 def reseal(transaction: Transaction, what: str, rows: Sequence[Mapping[str, str]]) -> dict[str, Any]:
     """Put each blob (`sealed`) in the place of the one that begins with `head` (36 octets), where that still stands and
     both are of one length; answers how many were `replaced`."""
-    statement = f"reseal_{_kind(what)}"
+    _kind(what)
     replaced = 0
     for row in rows:
         head, sealed = bytes.fromhex(row["head"]), bytes.fromhex(row["sealed"])
         if len(head) != HEAD or len(sealed) < HEAD:
             raise Refused("malformed", f"a sealed blob begins with {HEAD} octets of its own")
-        replaced += transaction.run(statement, id=_row(what, row["id"]), head=head, sealed=sealed).rowcount
+        replaced += _replace(transaction, what, row["id"], head, sealed)
     return {"replaced": replaced}
 
 
+def _replace(transaction: Transaction, what: str, row: str, head: bytes, sealed: bytes) -> int:
+    if what == RESULTS:
+        return resealing_facts.replace(transaction, identifier(row), head, sealed)
+    return transaction.run(f"reseal_{_kind(what)}", id=_row(what, row), head=head, sealed=sealed).rowcount
+
+
 def _kind(what: str) -> str:
-    if what not in SEALED:
-        raise Refused("malformed", f"what is sealed is one of {', '.join(SEALED)}")
+    if what not in (*SEALED, RESULTS):
+        raise Refused("malformed", f"what is sealed is one of {', '.join((*SEALED, RESULTS))}")
     return what
 
 

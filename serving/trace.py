@@ -1,0 +1,126 @@
+"""The fields that say how a mail came: ours stamped above it and read again, others' in our name removed.
+
+A mail that somebody relays to us begins with our own Received, and with Return-Path where the relay told where it had
+the mail from (RFC 5321 section 4.4). Only what begins so was stamped by us: the gateway stamps every relayed mail.
+"""
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from email.utils import format_datetime
+
+from serving.addresses import canonical_domain
+
+LONGEST_PATH = 512
+
+_PATH = re.compile(r"[!-;=?-~\u0080-\U0010ffff]*")  # no blank, no angle bracket, no control character
+_HELO = re.compile(r"[A-Za-z0-9_.:\[\]-]+")
+_STAMP = re.compile(
+    rb"Return-Path: <([^<>\r\n]*)>\r\n"
+    rb"Received: from ([^ \r\n]+) \(\[(?:IPv6:)?([0-9A-Fa-f:.]+)\]\)\r\n\tby [^\r\n]*\r\n"
+)
+_HEADER_END = re.compile(rb"(?:\A|\r?\n)\r?\n")
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
+_RESULTS = re.compile(rb"authentication-results[ \t]*:(.*)", re.IGNORECASE | re.DOTALL)
+_ID = re.compile(rb'"((?:[^"\\]|\\.)*)"|([^\s;()"]+)', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """How a mail came in, None where that is not known. `mail_from` is a bare address, "" a bounce's empty path."""
+
+    client_ip: str | None = None
+    helo: str | None = None
+    mail_from: str | None = None
+
+    @property
+    def is_known(self) -> bool:
+        """Whether SPF can be judged at all; a mail that was posted over HTTP may have no such trace."""
+        return self.client_ip is not None and self.mail_from is not None
+
+
+def read_words(client_ip: str, helo: str, mail_from: str) -> Trace | None:
+    """A relay's words as a trace that can be stamped; None where they are no address, no name or no path."""
+    try:
+        address = ipaddress.ip_address(client_ip)
+    except ValueError:
+        return None
+    if not (_HELO.fullmatch(helo) and _PATH.fullmatch(mail_from)) or max(len(helo), len(mail_from)) > LONGEST_PATH:
+        return None
+    return Trace(str(address), helo, mail_from)
+
+
+def stamp(trace: Trace, by: str, now: datetime) -> bytes:
+    """The fields to put above a relayed mail; `by` is our domain. Nothing but `read_words` makes a trace for it."""
+    received = f"by {by} (Clarion); {format_datetime(now)}\r\n"
+    if not trace.is_known:
+        return f"Received: {received}".encode()
+    literal = f"IPv6:{trace.client_ip}" if ":" in (trace.client_ip or "") else trace.client_ip
+    origin = f"from {trace.helo} ([{literal}])\r\n\t"
+    return f"Return-Path: <{trace.mail_from}>\r\nReceived: {origin}{received}".encode()
+
+
+def stamped(mail: bytes) -> Trace:
+    """What we stamped above a relayed mail; nothing known where we did not know either."""
+    match = _STAMP.match(mail)
+    if match is None:
+        return Trace()
+    path, helo, client_ip = (part.decode(errors="replace") for part in match.groups())
+    return Trace(client_ip, helo, path)
+
+
+def without_forged(raw: bytes, authserv_id: str) -> bytes:
+    """The mail without the fields that claim to be of `authserv_id`, or of nobody that can be read (section 5).
+
+    All else stays as it came. A bare CR ends a line here, since some readers take it so.
+    """
+    end = _HEADER_END.search(raw)
+    size = end.start() if end else len(raw)
+    kept = [octets for octets in _fields(raw[:size]) if not _is_forged(octets, authserv_id)]
+    return b"".join(kept) + raw[size:]
+
+
+def _fields(header: bytes) -> list[bytes]:
+    """The fields of a header with their folds and line ends; joined again they are the header."""
+    fields: list[bytes] = []
+    folds: list[bytes] = []
+    for line in _LINE.findall(header):
+        if folds and line[:1] not in (b" ", b"\t"):
+            fields.append(b"".join(folds))
+            folds = []
+        folds.append(line)
+    return [*fields, b"".join(folds)]
+
+
+def _is_forged(field: bytes, authserv_id: str) -> bool:
+    match = _RESULTS.fullmatch(field)
+    if match is None:
+        return False
+    name = _ID.match(_without_comments(match[1]))
+    if name is None:
+        return True
+    claimed = name[2] if name[1] is None else re.sub(rb"\\(.)", rb"\1", name[1])
+    return _same(claimed.decode(errors="replace"), authserv_id)
+
+
+def _without_comments(value: bytes) -> bytes:
+    """The value from its first octet that is neither blank nor in a comment; b"" where a comment never ends."""
+    depth, escaped = 0, False
+    for place, octet in enumerate(value):
+        character = chr(octet)
+        if escaped:
+            escaped = False
+        elif depth and character == "\\":
+            escaped = True
+        elif character in "()":
+            depth = max(0, depth + (1 if character == "(" else -1))
+        elif not depth and not character.isspace():
+            return value[place:]
+    return b""
+
+
+def _same(claimed: str, authserv_id: str) -> bool:
+    """Whether two names are one, in whatever case and spelling."""
+    ours = canonical_domain(authserv_id) or authserv_id.casefold()
+    return (canonical_domain(claimed) or claimed.casefold()) == ours

@@ -1,0 +1,160 @@
+"""A relay hands on the mail of others: its key proves nothing of them, their own mail has to."""
+
+from base64 import b64encode
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from serving.authentication.relayed import GIVE_UP_AFTER, LONGEST_FIELD, RelayedMail
+from serving.authentication.stage import Authentication
+from serving.effects import hop_of
+from serving.encryption.stage import Encryption
+from serving.errors import Temporary
+from serving.pipeline import Authenticated, Enclosed, Forged, Unverified
+from serving.sealing import UnsealingKey
+from serving.trace import Trace, stamp
+from serving.values import Results
+from tests.unit import works
+from tests.unit.zones import ALL_KEYS, ALL_SPF, MAIL, NOW, REJECT, RSA, Names, Zones, mail_from, trace
+
+CONTENT, DELIVERY = UnsealingKey(b"\x11" * 32), UnsealingKey(b"\x22" * 32)
+NONE = Trace()
+UNTOLD = "SPF might prove it, and how the mail came is not known"
+UNPROVEN = "nothing proves the From domain"
+FORGED_RESULTS = b"Authentication-Results: gate.example; dmarc=pass header.from=example.com\r\n"
+
+Outcome = Authenticated | Unverified | Forged
+
+
+class Broker:
+    """A relay for its own domain and everybody's mail, a sender for one domain, and a relay that was revoked."""
+
+    PRINCIPALS: Mapping[str, dict[str, Any]] = {
+        "relay": {"domains": ["relay.example"], "revoked_at": None, "policy": {"relays": True}},
+        "sender": {"domains": ["bank.example"], "revoked_at": None, "policy": {}},
+        "gone": {"domains": ["relay.example"], "revoked_at": 1.0, "policy": {"relays": True}},
+    }
+
+    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
+        match name:
+            case "principal":
+                return [{"id": parameters["id"], **self.PRINCIPALS[parameters["id"]]}]
+            case "domain_owners":
+                return [{"principal": "bank"}] if parameters["domain"] == "example.com" else []
+            case "recipient":
+                return [{"certificate": None, "policy": {"open": True}}]
+            case _:
+                raise AssertionError(name)
+
+
+async def decide(
+    mail: bytes,
+    came: Trace = NONE,
+    principal: str = "relay",
+    zones: Collection[Names] = (ALL_KEYS, ALL_SPF, REJECT),
+    failing: Collection[str] = (),
+    waited: float = 0.0,
+) -> Outcome:
+    resolver = Zones({name: zone for each in zones for name, zone in each.items()}, failing=failing)
+    relayed = RelayedMail(resolver, CONTENT.sealing_key, authserv_id="gate.example", clock=lambda: NOW + waited)
+    body = stamp(came, "gate.example", datetime.fromtimestamp(NOW, UTC)) + mail
+    work = works.work(principal=principal, body=CONTENT.sealing_key.seal(body), accepted_at=NOW)
+    return await Authentication(Broker(), CONTENT, relayed).handle(work)
+
+
+def words(outcome: Outcome) -> str:
+    assert outcome.results is not None
+    return outcome.results.words
+
+
+@pytest.mark.parametrize(
+    ("mail", "came", "outcome", "said"),
+    [
+        (RSA.sign(MAIL, "example.com"), NONE, Authenticated("dmarc"), "spf=none dkim=pass dmarc=pass"),
+        (MAIL, trace("example.com"), Authenticated("dmarc"), "spf=pass dkim=none dmarc=pass"),
+        (MAIL, NONE, Unverified(UNTOLD), "spf=none dkim=none dmarc=fail"),
+        (MAIL, trace(), Forged("the From domain asks to reject what it did not send"), "spf=pass dkim=none dmarc=fail"),
+        (mail_from("no.example"), trace(), Unverified(UNPROVEN), "spf=pass dkim=none dmarc=none"),
+    ],
+)
+async def test_the_mails_own_proofs_decide(mail: bytes, came: Trace, outcome: Outcome, said: str) -> None:
+    """SPF by what the relay told of the connection, DKIM by the mail itself, DMARC over both."""
+    found = await decide(mail, came)
+
+    assert words(found) == f"{said} arc=none"
+    assert replace(found, results=None) == outcome
+
+
+@pytest.mark.parametrize(
+    ("principal", "outcome"),
+    [
+        ("sender", Forged("the From domain belongs to another sender")),
+        ("gone", Forged("the From domain belongs to another sender")),
+    ],
+)
+async def test_only_who_may_relay_hands_on_the_mail_of_others(principal: str, outcome: Outcome) -> None:
+    """Or every key would be a way around the scope of every other."""
+    assert await decide(RSA.sign(MAIL, "example.com"), principal=principal) == outcome
+
+
+async def test_a_relays_own_mail_needs_no_more_than_its_key() -> None:
+    """It is a sender as any other for the domains in its scope."""
+    assert await decide(mail_from("relay.example")) == Authenticated("api_key")
+
+
+async def test_a_silent_dns_is_asked_again_for_an_hour_and_fails_nobody() -> None:
+    """RFC 7489 section 5.6.3: a temporary error is no verdict; waiting for ever would lose the mail."""
+    silent = {"_dmarc.example.com"}
+    with pytest.raises(Temporary):
+        await decide(RSA.sign(MAIL, "example.com"), failing=silent, waited=GIVE_UP_AFTER - 1)
+
+    late = await decide(RSA.sign(MAIL, "example.com"), failing=silent, waited=GIVE_UP_AFTER + 1)
+    assert isinstance(late, Unverified)
+    assert "dmarc=temperror" in words(late)
+
+
+async def opened(mail: bytes, outcome: Outcome) -> bytes:
+    """What an open-by-policy recipient gets of a mail after that outcome."""
+    facts = dict(hop_of(outcome, 7, b"r" * 32, {}).facts)
+    encryption = Encryption(Broker(), CONTENT, DELIVERY.sealing_key, "clarion@gate.example", lambda: NOW)
+    body, address = CONTENT.sealing_key.seal(mail), CONTENT.sealing_key.seal(b"ann@home.example")
+    enclosed = await encryption.handle(works.work(principal="relay", body=body, address=address, facts=facts))
+    assert isinstance(enclosed, Enclosed)
+    return DELIVERY.unseal(enclosed.envelope.body).partition(b"\n")[2]
+
+
+async def test_the_recipient_reads_what_was_found_and_no_forgery_of_it() -> None:
+    """RFC 8601 section 5: ours above everything that it speaks of, others' in our name removed, the mail unchanged."""
+    signed = RSA.sign(MAIL, "example.com")
+    got = await opened(FORGED_RESULTS + signed, await decide(FORGED_RESULTS + signed, trace("example.com")))
+    above, _, below = got.partition(b"DKIM-Signature")
+
+    assert got.endswith(signed)
+    assert b"DKIM-Signature" + below == signed
+    assert above.count(b"Authentication-Results: gate.example") == 1
+    assert b"dkim=pass header.d=example.com header.s=s1" in above
+    assert b"spf=pass smtp.mailfrom=example.com" in above
+
+
+async def test_findings_that_are_too_long_to_carry_leave_their_results() -> None:
+    """A notification's facts are limited; a mail with long names must not die of them."""
+    longest = ".".join(["x" * 60] * 4)
+    outcome = await decide(mail_from(longest), trace(longest))
+    assert outcome.results is not None
+    field = CONTENT.unseal(outcome.results.field)
+
+    assert len(field) <= LONGEST_FIELD
+    assert field.startswith(b"Authentication-Results: gate.example; spf=")
+    assert len(b64encode(outcome.results.field)) < 700
+
+
+def test_no_name_of_the_sender_lies_open_in_the_facts() -> None:
+    """At rest nothing is plaintext: the store's facts say results and never domains."""
+    sealed = CONTENT.sealing_key.seal(b"Authentication-Results: gate.example; dmarc=pass header.from=example.com\r\n")
+    facts = hop_of(Authenticated("dmarc", Results("dmarc=pass", sealed)), 7, b"r" * 32, {}).facts
+
+    assert "example" not in str(facts)
+    assert facts["authentication"] == {"outcome": "authenticated", "method": "dmarc", "found": "dmarc=pass"}
