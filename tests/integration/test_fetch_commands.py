@@ -167,7 +167,7 @@ async def test_expiry_needs_the_content_key_and_says_so(keys: Path, client: Clie
     without = await complaint("keys", "expiring")
 
     assert sorted(each["recipient"] or "" for each in listed) == ["", ANN]
-    assert any("sealed for key" in each["state"] for each in listed)
+    assert any("no content key" in each["state"] for each in listed)
     assert "content.private" in without
 
 

@@ -21,7 +21,7 @@ from serving.cli import app
 from serving.enrolment import Registrar
 from serving.errors import ClarionError
 from serving.keyring import RETRY_AFTER, load_sealing, load_unsealing, old_file, private_keys
-from serving.pipeline import Outcome, Stage, Unbilled, Urgent
+from serving.pipeline import Outcome, Stage, Told, Unbilled, Urgent
 from serving.queue.client import Client, Recipient, Submission
 from serving.resealing import PURPOSE_OF, Report, Resealing, blobs_by_key
 from serving.rotation import GRACE
@@ -75,7 +75,11 @@ async def at_work(settings: Settings, stages: tuple[Stage, ...]) -> AsyncIterato
         async def settle(_: Work) -> Outcome:
             return Unbilled("recipient")
 
-        async with working(client, {**handlers, Stage.CLASSIFICATION: classify, Stage.SETTLEMENT: settle}):
+        async def tell(_: Work) -> Outcome:
+            return Told((), time.time() + 86_400)
+
+        own = {Stage.CLASSIFICATION: classify, Stage.SETTLEMENT: settle, Stage.NOTICE: tell}
+        async with working(client, {**handlers, **own}):
             yield
 
 
@@ -177,6 +181,7 @@ async def test_keys_rotate_and_the_backlog_follows_while_mail_flows(
         between = await blobs_by_key(client)
         ended = await asyncio.to_thread(said, "keys", "reseal", "--json")
         await more
+        await eventually(lambda: waits_at(client, "delivery", (BACKLOG + MEANWHILE) * 9 // 10), within=60.0)
     after = await blobs_by_key(client)
     lines = [json.loads(line) for line in ended.splitlines()]
 
