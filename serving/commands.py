@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich.console import Console
 from rich.table import Table
@@ -12,6 +12,9 @@ from rich.table import Table
 from serving.errors import BrokerUnavailable
 from serving.queue.client import Client
 from serving.settings import Settings
+
+if TYPE_CHECKING:
+    from serving.enrolment import Registrar
 
 Value = TypeVar("Value")
 
@@ -37,6 +40,15 @@ def ask(settings: Settings, work: Callable[[Client], Awaitable[Value]]) -> Value
             await client.close()
 
     return asyncio.run(run())
+
+
+def registrar(settings: Settings, client: Client) -> "Registrar":
+    """Who enrols, with the keys of this machine."""
+    from serving.enrolment import Registrar
+    from serving.keyring import load_sealing
+    from serving.sealing import load_lookup
+
+    return Registrar(client, load_sealing(settings.keys, "content"), load_lookup(settings.keys))
 
 
 def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool) -> None:

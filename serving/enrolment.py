@@ -21,14 +21,25 @@ class Registrar:
 
     async def principal(self, id_: str, name: str, domains: Sequence[str], policy: Mapping[str, Any]) -> str:
         """Register a sender for these From domains; returns its API key, shown this once."""
-        scopes = [canonical_domain(domain) for domain in domains]
-        if None in scopes:
-            raise ConfigurationError("a From domain is no domain name; give it as in mail.example")
         key = new_key()
-        await self.client.execute(
-            "enroll_principal", id=id_, name=name, key_hash=key.hash, domains=scopes, policy=dict(policy)
-        )
+        await self._enroll(id_, name, domains, policy, key_hash=key.hash)
         return key.key
+
+    async def token_principal(
+        self, id_: str, name: str, domains: Sequence[str], policy: Mapping[str, Any], subject: str
+    ) -> None:
+        """Register a sender that comes with an issuer's tokens; `subject` is `<iss> <sub>`, see `subject_of`."""
+        await self._enroll(id_, name, domains, policy, subject=subject)
+
+    async def rotate(self, id_: str, overlap: float) -> tuple[str, float]:
+        """A sender's new API key, shown this once, and until when its old one is good: `overlap` seconds from now.
+
+        Raises:
+            Refused: `not_found`, there is no such sender with a key.
+        """
+        key = new_key()
+        answer = await self.client.execute("rotate_key", id=id_, key_hash=key.hash, overlap=overlap)
+        return key.key, float(answer["until"])
 
     async def recipient(
         self, address: str, certificate: str | None, wishes: Mapping[str, Any], policy: Mapping[str, Any]
@@ -45,3 +56,13 @@ class Registrar:
             policy=dict(policy),
         )
         return lookup
+
+    async def _enroll(
+        self, id_: str, name: str, domains: Sequence[str], policy: Mapping[str, Any], **known_by: str
+    ) -> None:
+        scopes = [canonical_domain(domain) for domain in domains]
+        if None in scopes:
+            raise ConfigurationError("a From domain is no domain name; give it as in mail.example")
+        await self.client.execute(
+            "enroll_principal", id=id_, name=name, domains=scopes, policy=dict(policy), **known_by
+        )

@@ -49,3 +49,15 @@ class Unsealable(ClarionError):
 
 class KeyNotHeld(Unsealable, Temporary):
     """A sealed blob names a key that is not in the folder of keys: it waits until the key's file is back."""
+
+
+class InvalidToken(ClarionError):
+    """A bearer token tells nobody's name; `hint` is what its sender can do. Neither holds anything of the token."""
+
+    def __init__(self, detail: str, hint: str) -> None:
+        super().__init__(detail)
+        self.hint = hint
+
+
+class IssuerAway(ClarionError):
+    """The issuer of tokens does not answer and none of its keys is known: nobody can tell whose a token is now."""

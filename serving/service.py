@@ -22,6 +22,7 @@ from serving.errors import BrokerUnavailable, ClarionError
 from serving.gateway import machine_payments, metrics
 from serving.gateway.api import Api, Keys
 from serving.gateway.app import application
+from serving.gateway.callers import Callers
 from serving.gateway.guard import QuestionGuard
 from serving.gateway.judge import Judge
 from serving.gateway.mail import Question
@@ -232,7 +233,7 @@ class Gateway:
             keys = Keys(load_sealing(settings.keys, "content"), load_lookup(settings.keys))
             self._provider = connect(settings)
             self._payments = machine_payments.connect(self._client, settings)
-        self._resuming = asyncio.create_task(self._payments.keep_resuming())
+            self._callers = Callers(settings)
         self._judge = Judge(self._score, domain)
         webhooks = _webhooks(settings, self._client, self._provider)
         self._api = Api(
@@ -243,7 +244,11 @@ class Gateway:
             domain=domain,
             webhooks=webhooks,
             payments=self._payments,
+            tokens=self._callers.tokens,
+            limits=self._callers.limits,
         )
+        self._resuming = asyncio.create_task(self._payments.keep_resuming())
+        self._writing = asyncio.create_task(self._api.uses.keep_writing())
         _public.state.api, _public.state.record = self._api, _record
         links, offer = Links(keys.lookup.derive("pay")), Offer(settings.top_ups, settings.currency)
         _pay.state.desk = PayDesk(self._client, self._provider, links, offer, time.time)
@@ -253,6 +258,9 @@ class Gateway:
     async def stop(self) -> None:
         """Leave the broker and the providers."""
         self._resuming.cancel()
+        self._writing.cancel()
+        await self._api.uses.write()
+        await self._callers.close()
         await self._payments.close()
         await self._client.close()
         await self._provider.close()

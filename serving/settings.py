@@ -16,6 +16,9 @@ CAPTURE_WITHIN = {"sandbox": math.inf, "stripe": (4 * 24 + 18) * 3600.0}
 """Seconds that a provider holds money for us, at most. Stripe's is what Visa gives where the payer is absent; others
 give 7 days (https://docs.stripe.com/payments/place-a-hold-on-a-payment-method, "Authorization validity windows")."""
 
+PROTECTED = r"^(https://[^/\s]+|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?)(/\S*)?$"
+"""URLs whose answers nobody on the way can change: HTTPS, or this machine."""
+
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
 
@@ -31,6 +34,12 @@ class Settings(BaseSettings):
     mlflow_port: Port = 5000
     model: str = "models:/clarion@champion"
     artefact: Path | None = None
+
+    rate: Annotated[float, Field(ge=0, le=1e6)] = 100.0  # requests a second of a sender, at each gateway; 0: any
+    burst: Annotated[int, Field(ge=1, le=10**9)] = 5_000  # of them at once
+    oidc_issuer: Annotated[str, Field(pattern=f"^$|{PROTECTED}")] = ""  # of bearer tokens; empty: API keys alone
+    oidc_audience: str = ""  # that a token must be for
+    oidc_jwks: Annotated[str, Field(pattern=f"^$|{PROTECTED}")] = ""  # its keys' URL; empty: as its discovery says
 
     smtp_host: str = "127.0.0.1"
     smtp_port: Port = 2525
@@ -86,6 +95,13 @@ class Settings(BaseSettings):
             raise ValueError(
                 f"PAYMENT_WAIT + DELIVERY_EXPIRY must be less than HOLD_EXPIRY, and that less than {within:.0f} seconds"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _tokens_are_for_somebody(self) -> Self:
+        """A token for another service of the same issuer must not pass here (RFC 8725 section 3.9)."""
+        if self.oidc_issuer and not self.oidc_audience:
+            raise ValueError("OIDC_ISSUER needs an OIDC_AUDIENCE")
         return self
 
     def environment(self) -> dict[str, str]:

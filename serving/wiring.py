@@ -214,10 +214,13 @@ def _settlement(parts: Parts) -> Wired:
 
 
 def _notice(parts: Parts) -> Wired:
+    from serving.expiry_notice import keep_warning
     from serving.notice.stage import Notice, Post
     from serving.web.token import Links
 
     settings = parts.settings
     content, lookup = load_unsealing(settings.keys, "content"), load_lookup(settings.keys)
     post = Post(settings.mail_from, settings.pay_url, Links(lookup.derive("pay")))
+    warning = asyncio.create_task(keep_warning(parts.client, content, lookup, settings.mail_from, time.time))
+    parts.resources.callback(warning.cancel)
     return Wired(Notice(parts.client, content, lookup, post, time.time).handle)

@@ -11,7 +11,7 @@ from serving.demo.audit import Found, found_in
 from serving.demo.mailbox import Mail
 
 PATIENCE = 120.0
-"""Seconds for which a mail is offered again while nobody answers or the answer is 5xx."""
+"""Seconds for which a mail is offered again while nobody answers, or the answer is 5xx or 429."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Senders:
         deadline = asyncio.get_running_loop().time() + PATIENCE
         while True:
             answer = await self._try(method, path, headers, content)
-            if isinstance(answer, httpx.Response) and answer.status_code < 500:
+            if isinstance(answer, httpx.Response) and answer.status_code < 500 and answer.status_code != 429:
                 return answer
             if asyncio.get_running_loop().time() > deadline:
                 if isinstance(answer, Exception):

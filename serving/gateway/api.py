@@ -6,6 +6,7 @@ import time
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter
@@ -15,11 +16,14 @@ from starlette.responses import JSONResponse, Response
 from serving.addresses import canonical_address
 from serving.errors import BrokerUnavailable
 from serving.gateway.guard import QUESTIONS
+from serving.gateway.limits import Lockouts, Rates
 from serving.gateway.machine_payments import MachinePayments
 from serving.gateway.mail import Question
-from serving.gateway.principals import Directory, Principal, Principals
+from serving.gateway.principals import Directory, Limits, Principal, Principals, Tokens
 from serving.gateway.problems import NOT_FOUND, Problem, problem
+from serving.gateway.relays import came_by, stamped
 from serving.gateway.submission import Draft, parse_json, read_body, read_draft
+from serving.gateway.uses import Uses
 from serving.gateway.webhooks import Webhooks
 from serving.identifiers import format_id, parse_id
 from serving.money import wallet_of_sender
@@ -76,6 +80,8 @@ class Api:
         make_id: Callable[[], str] = lambda: uuid.uuid4().hex,
         webhooks: Webhooks | None = None,
         payments: MachinePayments | None = None,
+        tokens: Tokens | None = None,
+        limits: Limits | None = None,
     ) -> None:
         self._broker = broker
         self._keys = keys
@@ -84,7 +90,9 @@ class Api:
         self._domain = domain
         self._clock = clock
         self._make_id = make_id
-        self._principals = Principals(broker, clock)
+        self.uses = Uses(broker, clock)
+        limits = limits or Limits(Rates(0.0, 1, time.monotonic), Lockouts(time.monotonic))
+        self._principals = Principals(broker, clock, limits=limits, uses=self.uses, tokens=tokens)
         self._webhooks = webhooks
         self._payments = payments
 
@@ -93,6 +101,9 @@ class Api:
         principal = await self._principals.of(request)
         key = _idempotency_key(request)
         draft = await read_draft(request, self._limit, now=self._clock(), make_id=self._new_message_id)
+        if principal.relays:
+            now = datetime.fromtimestamp(self._clock(), UTC)
+            draft = stamped(draft, came_by(request), by=self._domain, now=now)
         paid: dict[str, str] = {}
         if self._payments is not None:
             paid = await self._payments.admit(request, principal.id, len(draft.recipients), key)
@@ -145,10 +156,18 @@ class Api:
         return await self._webhooks.receive(request)
 
     async def knows(self, request: Request) -> bool:
-        """Whether the request comes with a valid API key."""
+        """Whether the request comes from a known caller.
+
+        Raises:
+            Problem: 429, it has to wait.
+        """
         try:
             await self._principals.of(request)
-        except (Problem, BrokerUnavailable):
+        except Problem as refusal:
+            if refusal.answer.status == 429:
+                raise
+            return False
+        except BrokerUnavailable:
             return False
         return True
 
@@ -217,6 +236,11 @@ def _accepted(accepted: Accepted, draft: Draft) -> Response:
     return JSONResponse(body, status_code=202, headers=headers)
 
 
+def _told(value: Any) -> Any:
+    """What a sender is told: what was found of its mail's own proofs lies sealed, for the recipient."""
+    return {name: each for name, each in value.items() if name != "results"} if isinstance(value, dict) else value
+
+
 def _notification(row: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {
         "id": format_id(int(row["id"])),
@@ -226,7 +250,9 @@ def _notification(row: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -
         "attempt": row["attempt"],
         "accepted_at": row["accepted_at"],
         "available_at": row["available_at"],
-        "history": [{name: event[name] for name in ("at", "stage", "kind", "next", "detail")} for event in events],
+        "history": [
+            {name: _told(event[name]) for name in ("at", "stage", "kind", "next", "detail")} for event in events
+        ],
     }
 
 

@@ -33,6 +33,7 @@ class _Guarded:
     async def __call__(self, request: Request) -> Response:
         started = time.perf_counter()
         response = await self._answer(request)
+        response.headers.update(getattr(request.state, "headers", {}))
         record: Record = request.app.state.record
         record(self.route, request.method, response.status_code, time.perf_counter() - started)
         return response

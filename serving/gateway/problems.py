@@ -44,6 +44,13 @@ UNAVAILABLE = Answer(
     "try again with the same Idempotency-Key",
     {"Retry-After": "2"},
 )
+ISSUER_AWAY = Answer(
+    503,
+    "issuer_unavailable",
+    "the issuer of tokens does not answer; nobody can tell whose this one is",
+    "try again, or use an API key",
+    {"Retry-After": "5"},
+)
 INTERNAL = Answer(
     500, "internal", "this request broke something here", "try again; if it stays, tell who runs this service"
 )

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from serving.queue.store import commands, directory, hops, intake
+from serving.queue.store import commands, credentials, directory, hops, intake
 from serving.queue.store.hops import LeaseName
 from serving.queue.store.ledger import Posting
 from tests.integration.peers import LOOKUP, OWNER, TO_DIGEST, TO_ENCRYPTION, TO_PAYMENT, WALLET, Store, refusal
@@ -149,7 +149,7 @@ class TestWaking:
 
     def test_nobody_enrols_under_the_digests_name(self, store: Store) -> None:
         """Mail of the empty principal is trusted to be a digest of ours."""
-        assert refusal(store, lambda: store.do(lambda t: commands.enroll_principal(t, "", "n", "h", [], {}))) == (
+        assert refusal(store, lambda: store.do(lambda t: credentials.enroll_principal(t, "", "n", [], {}, "h"))) == (
             "malformed",
             True,
         )

@@ -8,9 +8,11 @@ import psycopg
 import pytest
 
 from serving.errors import ConfigurationError
+from serving.queue.store import directory
 from serving.queue.store.database import HERE
 from serving.queue.store.postgresql import PostgreSQL
 from tests.integration.peers import Store
+from tests.integration.test_credentials import TestCredentials
 from tests.integration.test_group import TestGroup, grouped
 from tests.integration.test_hops import TestHistory, TestHop
 from tests.integration.test_operators import (
@@ -33,11 +35,11 @@ from tests.unit.test_ledger import (
 )
 
 __all__ = [
-    "TestAccept", "TestBooks", "TestClaim", "TestDigest", "TestEnds", "TestGroup", "TestHistory", "TestHop", "TestKill",
-    "TestLease", "TestMoneyThatComes", "TestReplay", "TestResealing", "TestRetention", "TestWakeThatCrossesParking",
-    "TestWaking", "grouped", "test_a_key_posts_once", "test_a_transfer_in_another_currency_is_refused",
-    "test_an_amount_over_the_limit_is_refused", "test_recipients_with_certificates_are_named_page_by_page",
-    "test_retry_ends_a_wait",
+    "TestAccept", "TestBooks", "TestClaim", "TestCredentials", "TestDigest", "TestEnds", "TestGroup", "TestHistory",
+    "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestReplay", "TestResealing", "TestRetention",
+    "TestWakeThatCrossesParking", "TestWaking", "grouped", "test_a_key_posts_once",
+    "test_a_transfer_in_another_currency_is_refused", "test_an_amount_over_the_limit_is_refused",
+    "test_recipients_with_certificates_are_named_page_by_page", "test_retry_ends_a_wait",
     "test_the_head_tells_whether_the_end_was_cut_off",
 ]  # fmt: skip
 
@@ -157,10 +159,43 @@ def test_brokers_that_are_open_at_once_have_different_numbers(server: Server) ->
 
 
 def test_a_newer_schema_is_left_alone(server: Server) -> None:
-    """An older release would not know what it destroys; there is no older schema on PostgreSQL yet."""
+    """An older release would not know what it destroys."""
     url = server.database()
     PostgreSQL.open(url).close()
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute("UPDATE schema_version SET version_num = '99'")
     with pytest.raises(ConfigurationError, match="schema 99"):
         PostgreSQL.open(url)
+
+
+def catalogue(store: Store) -> set[tuple[str, ...]]:
+    """Every column, index and constraint, by what defines it."""
+    queries = (
+        "SELECT table_name, column_name, data_type, is_nullable FROM information_schema.columns"
+        " WHERE table_schema = 'public'",
+        "SELECT indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+        "SELECT conname, pg_get_constraintdef(oid) AS means FROM pg_constraint"
+        " WHERE connamespace = (SELECT oid FROM pg_namespace WHERE nspname = 'public')",
+    )
+    return {tuple(row.values()) for query in queries for row in store.sql(query)}
+
+
+def test_a_store_of_the_first_schema_here_is_led_to_todays_and_its_keys_still_open(server: Server) -> None:
+    """Whoever pulls a newer release keeps the mail that waits, and no sender is locked out."""
+    url, new = server.database(), Store(PostgreSQL.open(server.database()))
+    PostgreSQL.open(url).close()
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP TABLE credential")
+        connection.execute("ALTER TABLE principal ADD COLUMN key_hash TEXT NOT NULL UNIQUE")
+        connection.execute("INSERT INTO principal VALUES ('p', 'Ops', '{}', 1.0, NULL, 'a')")
+        connection.execute("INSERT INTO domain VALUES ('ops.example', 'p')")
+        connection.execute("UPDATE schema_version SET version_num = '4'")
+
+    led = Store(PostgreSQL.open(url))
+    found = led.do(lambda transaction: directory.principal_by_key(transaction, "a"))
+    theirs, ours = catalogue(led), catalogue(new)
+    led.close()
+    new.close()
+
+    assert theirs == ours
+    assert [(row["id"], row["domains"], row["expires_at"]) for row in found] == [("p", ["ops.example"], None)]

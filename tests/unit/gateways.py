@@ -10,7 +10,9 @@ from serving.authentication.api_keys import hash_key, new_key
 from serving.errors import BrokerUnavailable, Refused
 from serving.gateway.api import Api, Keys
 from serving.gateway.app import application
+from serving.gateway.limits import Lockouts, Rates
 from serving.gateway.mail import Question
+from serving.gateway.principals import Limits
 from serving.queue.client import Accepted, Submission
 from serving.sealing import LookupKey, SealingKey, UnsealingKey
 from serving.values import Prediction
@@ -85,7 +87,7 @@ class Clock:
 class Setting:
     """A caller with a valid key, and the parts behind the API."""
 
-    def __init__(self) -> None:
+    def __init__(self, rate: float = 0.0, burst: int = 1) -> None:
         self.broker, self.clock, self.key = FakeBroker(), Clock(), new_key().key
         self.enroll(self.key, "p1")
         self.asked: list[tuple[Sequence[Question], bool]] = []
@@ -99,6 +101,7 @@ class Setting:
             domain="clarion.invalid",
             clock=self.clock,
             make_id=lambda: "made",
+            limits=Limits(Rates(rate, burst, self.clock), Lockouts(self.clock)),
         )
         self.http = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app),
@@ -106,8 +109,11 @@ class Setting:
             headers={"Authorization": f"Bearer {self.key}"},
         )
 
-    def enroll(self, key: str, principal: str, revoked_at: float | None = None) -> None:
-        row = {"key_hash": hash_key(key), "id": principal, "domains": ["example.org"], "revoked_at": revoked_at}
+    def enroll(
+        self, key: str, principal: str, revoked_at: float | None = None, expires_at: float | None = None
+    ) -> None:
+        row: dict[str, Any] = {"key_hash": hash_key(key), "credential": hash_key(key), "id": principal}
+        row |= {"domains": ["example.org"], "revoked_at": revoked_at, "expires_at": expires_at}
         self.broker.rows.setdefault("principal_by_key", []).append(row)
 
     async def _judge(self, questions: Sequence[Question], with_history: bool) -> Sequence[Prediction]:

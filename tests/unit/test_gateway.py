@@ -197,13 +197,22 @@ async def test_more_recipients_than_allowed_are_refused() -> None:
         distinct(f"{n}@x.example" for n in range(10_001))
 
 
-@pytest.mark.parametrize("authorization", ["", "Bearer", "Basic YTpi", "Bearer clk_wrong", f"Bearer {new_key().key}"])
-async def test_without_a_valid_key_nobody_is_let_in(setting: Setting, authorization: str) -> None:
-    """A key is the only thing that tells senders apart."""
+@pytest.mark.parametrize(
+    ("authorization", "challenge"),
+    [
+        ("", "Bearer"),
+        ("Bearer", "Bearer"),
+        ("Basic YTpi", "Bearer"),
+        ("Bearer clk_wrong", 'Bearer error="invalid_token"'),
+        (f"Bearer {new_key().key}", 'Bearer error="invalid_token"'),
+    ],
+)
+async def test_without_a_valid_key_nobody_is_let_in(setting: Setting, authorization: str, challenge: str) -> None:
+    """A key is the only thing that tells senders apart; a client's library reads the challenge (RFC 6750 section 3)."""
     response = await setting.http.post("/notify", json=NOTICE, headers={"Authorization": authorization})
 
     assert is_refusal(response, 401, "unauthorized")
-    assert response.headers["WWW-Authenticate"] == "Bearer"
+    assert response.headers["WWW-Authenticate"] == challenge
 
 
 async def test_a_revoked_key_is_refused(setting: Setting) -> None:

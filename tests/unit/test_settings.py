@@ -46,6 +46,30 @@ def test_a_hold_outlives_the_mail_and_no_card_is_held_too_long(stated: dict[str,
     assert "\n" not in str(refusal.value)
 
 
+@pytest.mark.parametrize(
+    ("stated", "said"),
+    [
+        ({"oidc_issuer": "https://login.example"}, "OIDC_AUDIENCE"),
+        ({"oidc_issuer": "http://login.example", "oidc_audience": "clarion"}, "CLARION_OIDC_ISSUER"),
+        ({"oidc_issuer": "http://127.0.0.1.login.example/", "oidc_audience": "clarion"}, "CLARION_OIDC_ISSUER"),
+        ({"oidc_issuer": "login.example", "oidc_audience": "clarion"}, "CLARION_OIDC_ISSUER"),
+        ({"oidc_jwks": "http://login.example/keys"}, "CLARION_OIDC_JWKS"),
+        ({"rate": -1.0}, "CLARION_RATE"),
+        ({"burst": 0}, "CLARION_BURST"),
+    ],
+)
+def test_an_issuer_without_an_audience_or_on_an_open_line_is_refused(stated: dict[str, object], said: str) -> None:
+    """Tokens for another service would pass, or keys that somebody on the way put there."""
+    with pytest.raises(ConfigurationError, match=said):
+        Settings.read(**stated)
+
+
+@pytest.mark.parametrize("issuer", ["https://login.example/realms/a", "http://localhost:8080", "http://[::1]:1/x"])
+def test_an_issuer_is_an_https_url_or_on_this_machine(issuer: str) -> None:
+    """Real ones have paths and ports; a developer's has no certificate."""
+    assert Settings.read(oidc_issuer=issuer, oidc_audience="clarion").oidc_issuer == issuer
+
+
 def test_our_programs_get_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Secrets and lists too: what a child process reads is what its parent was told."""
     days = 86_400.0

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import history, intake, ledger, offsets, operators, resealing, wallets
+from serving.queue.store import credentials, history, intake, ledger, offsets, operators, resealing, wallets
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction
 from serving.queue.values import identifier
@@ -13,31 +13,6 @@ from serving.queue.values import identifier
 Answer = dict[str, Any]
 REACTIONS = frozenset(offsets.STEPS)
 ACTED = frozenset({"acknowledged", "was_urgent"})
-
-
-def enroll_principal(
-    transaction: Transaction,
-    id: str,
-    name: str,
-    key_hash: str,
-    domains: Sequence[str],
-    policy: Mapping[str, Any],
-) -> Answer:
-    """Register a sender, or change one: its key's hash, the From domains that it may use, its policy."""
-    if not id:
-        raise Refused("malformed", "the empty name is reserved for digests")
-    transaction.run("insert_principal", id=id, name=name, key_hash=key_hash, policy=json.dumps(policy))
-    transaction.run("delete_domains", principal=id)
-    for domain in domains:
-        transaction.run("insert_domain", domain=domain, principal=id)
-    return {"id": id}
-
-
-def revoke_principal(transaction: Transaction, id: str) -> Answer:
-    """Take a sender's right to send."""
-    if transaction.one("revoke_principal", id=id) is None:
-        raise Refused("not_found", "no such principal")
-    return {"id": id}
 
 
 def enroll_recipient(
@@ -193,8 +168,10 @@ def bundle(
 COMMANDS: Mapping[str, Callable[..., Answer]] = {
     command.__name__: command
     for command in (
-        enroll_principal,
-        revoke_principal,
+        credentials.enroll_principal,
+        credentials.rotate_key,
+        credentials.revoke_principal,
+        credentials.note_use,
         enroll_recipient,
         operators.retry,
         operators.kill,

@@ -46,8 +46,18 @@ def principal(transaction: Transaction, id: str) -> Rows:
 
 
 def principal_by_key(transaction: Transaction, key_hash: str) -> Rows:
-    """The sender whose API key has this hash."""
-    return _principals(transaction, transaction.all("principal_by_key", key_hash=key_hash))
+    """The sender whose API key has this hash, and when the key ends (`expires_at`)."""
+    return _principals(transaction, transaction.all("principal_by_credential", kind="key", name=key_hash))
+
+
+def principal_by_subject(transaction: Transaction, subject: str) -> Rows:
+    """The sender that tokens of this issuer and subject (`<iss> <sub>`) speak for."""
+    return _principals(transaction, transaction.all("principal_by_credential", kind="subject", name=subject))
+
+
+def principals(transaction: Transaction) -> Rows:
+    """All senders with their domains, a row for each key or subject, the oldest first."""
+    return _principals(transaction, transaction.all("credentials"))
 
 
 def sender_policy(transaction: Transaction, principal: str) -> Rows:
@@ -168,6 +178,8 @@ QUERIES: Mapping[str, Query] = {
         events,
         principal,
         principal_by_key,
+        principal_by_subject,
+        principals,
         sender_policy,
         domain_owners,
         recipient,
@@ -192,7 +204,7 @@ QUERIES: Mapping[str, Query] = {
 }
 LONG = frozenset(
     {
-        *("recipients_with_certificates", "depths", "peek", "dead_letters", "verify_ledger"),
+        *("recipients_with_certificates", "depths", "peek", "dead_letters", "principals", "verify_ledger"),
         *("sealed_counts", "sealed_page"),
     }
 )  # read whole tables: answered beside the commits

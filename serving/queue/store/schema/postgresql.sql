@@ -71,11 +71,23 @@ CREATE INDEX idempotency_at ON idempotency (at);
 CREATE TABLE principal (
     id         TEXT             PRIMARY KEY,
     name       TEXT             NOT NULL,
-    key_hash   TEXT             NOT NULL UNIQUE,
     policy     TEXT             NOT NULL,
     created_at DOUBLE PRECISION NOT NULL,
     revoked_at DOUBLE PRECISION
 );
+
+-- What a principal shows who it is by: an API key, of which only the digest is here, or an issuer's subject.
+CREATE TABLE credential (
+    kind       TEXT             NOT NULL CHECK (kind IN ('key', 'subject')),
+    name       TEXT             NOT NULL,
+    principal  TEXT             NOT NULL REFERENCES principal (id),
+    created_at DOUBLE PRECISION NOT NULL,
+    expires_at DOUBLE PRECISION,
+    used_at    DOUBLE PRECISION,
+    PRIMARY KEY (kind, name)
+);
+
+CREATE INDEX credential_principal ON credential (principal);
 
 CREATE TABLE domain (
     name      TEXT NOT NULL,
@@ -177,4 +189,4 @@ CREATE INDEX intent_state ON intent (state, opened_at);
 
 CREATE TABLE schema_version (version_num TEXT PRIMARY KEY NOT NULL);
 
-INSERT INTO schema_version VALUES ('4');
+INSERT INTO schema_version VALUES ('5');

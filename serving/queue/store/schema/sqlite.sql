@@ -70,11 +70,23 @@ CREATE INDEX idempotency_at ON idempotency (at);
 CREATE TABLE principal (
     id         TEXT PRIMARY KEY,
     name       TEXT NOT NULL,
-    key_hash   TEXT NOT NULL UNIQUE,
     policy     TEXT NOT NULL,
     created_at REAL NOT NULL,
     revoked_at REAL
 ) STRICT;
+
+-- What a principal shows who it is by: an API key, of which only the digest is here, or an issuer's subject.
+CREATE TABLE credential (
+    kind       TEXT NOT NULL CHECK (kind IN ('key', 'subject')),
+    name       TEXT NOT NULL,
+    principal  TEXT NOT NULL REFERENCES principal (id),
+    created_at REAL NOT NULL,
+    expires_at REAL,
+    used_at    REAL,
+    PRIMARY KEY (kind, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX credential_principal ON credential (principal);
 
 CREATE TABLE domain (
     name      TEXT NOT NULL,
@@ -173,6 +185,6 @@ CREATE INDEX intent_state ON intent (state, opened_at);
 
 CREATE TABLE schema_version (version_num TEXT PRIMARY KEY NOT NULL) STRICT;
 
-INSERT INTO schema_version VALUES ('4');
+INSERT INTO schema_version VALUES ('5');
 
-PRAGMA user_version = 4; -- older releases look here
+PRAGMA user_version = 5; -- older releases look here

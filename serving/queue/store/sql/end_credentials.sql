@@ -1,0 +1,2 @@
+UPDATE credential SET expires_at = :now
+WHERE principal = :principal AND (expires_at IS NULL OR expires_at > :now)

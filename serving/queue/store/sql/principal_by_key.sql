@@ -1,1 +1,0 @@
-SELECT id, name, policy, revoked_at FROM principal WHERE key_hash = :key_hash
