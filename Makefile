@@ -3,11 +3,11 @@
 #   PYTHON       the interpreter that makes .venv (default: python3, 3.11 or newer)
 #   TORCH_INDEX  a package index to ask for torch first, for instance one that holds CPU builds only
 #   MAIL, LIMIT  what `make demo` reads, and how many of its newest messages
-#   ARGS         further arguments for pytest in `make test` and `make interop`, or for the benchmark
+#   ARGS         further arguments for pytest in `make test` and `make interop`, or for the benchmark or torture
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help demo serve train test interop bench-queue torture-payments check format lock diagram clean
+.PHONY: help demo serve train test interop bench-queue torture-payments canary check format lock diagram clean
 export PYTHON TORCH_INDEX
 
 bin := .venv/bin
@@ -39,6 +39,9 @@ bench-queue: .venv/.stamp-bench ## Measure the queue beside others; installs Deb
 
 torture-payments: .venv/.stamp-dev ## Kill everything while N notifications are paid for (default 2000), then compare the books
 	@exec $(bin)/python -m tests.torture.payments $(if $(N),--n $(N)) $(ARGS)
+
+canary: .venv/.stamp-dev ## Kill everything while N canaries fly (default 200), then search every file for them
+	@exec $(bin)/python -m tests.torture.canary $(if $(N),--n $(N)) $(ARGS)
 
 check: .venv/.stamp-dev ## Check format, lint, types and the import rules
 	@$(bin)/ruff format --check .

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from serving import certificates_cli, fetch_cli
+from serving import certificates_cli, core_dumps, fetch_cli
 from serving.addresses import domain_of
 from serving.commands import ask, registrar
 from serving.errors import ClarionError, ConfigurationError
@@ -54,6 +54,22 @@ def create_keys() -> None:
     settings = Settings.read()
     make_keys(settings)
     print(f"keys in {settings.keys}; keep a copy elsewhere: without them nothing that is stored can be read")
+
+
+@keys.command("dkim")
+def dkim_key() -> None:
+    """Print the DNS record that publishes the DKIM key of our own mail; the key is made the first time."""
+    from serving.delivery.signing import create_dkim_key, load_dkim_key
+
+    settings = Settings.read()
+    asked = (settings.keys, settings.mail_from, settings.dkim_selector)
+    key = load_dkim_key(*asked)
+    if key is None:
+        key = create_dkim_key(*asked)
+        print("a new key; restart Clarion when the record can be seen, and its mail is signed", file=sys.stderr)
+    name, text = key.record()
+    strings = " ".join(f'"{text[start : start + 255]}"' for start in range(0, len(text), 255))
+    print(f"{name}. IN TXT {strings}")
 
 
 keys.command("add")(certificates_cli.add)
@@ -119,6 +135,7 @@ def _certificates(paths: Sequence[Path], address: str) -> str:
 
 def main() -> None:
     """The command; exit status 2 with one line where it cannot do what was asked."""
+    core_dumps.forbid()
     try:
         app()
     except ClarionError as error:

@@ -46,8 +46,10 @@ def _service_name(process: psutil.Process) -> str:
 
 def _is_left(child: psutil.Process, name: str) -> bool:
     with contextlib.suppress(psutil.Error, ProcessLookupError):
-        if child.status() != psutil.STATUS_ZOMBIE:
-            return child.environ().get(PROGRAM) == name
-        # A zombie tells nothing but its session; BentoML's workers lead their own, our caller's children do not.
+        with contextlib.suppress(psutil.AccessDenied):
+            if child.status() != psutil.STATUS_ZOMBIE:
+                return child.environ().get(PROGRAM) == name
+        # A zombie, and what is not dumpable, tells nothing but its session; BentoML's workers lead their own, our
+        # caller's children do not.
         return os.getsid(child.pid) == child.pid
     return False

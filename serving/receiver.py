@@ -16,6 +16,7 @@ from pathlib import Path
 
 from aiosmtpd.smtp import SMTP, Envelope, Session
 
+from serving import core_dumps
 from serving.maildir import Maildir
 
 LARGEST_MAIL = 32 * 1024 * 1024
@@ -92,6 +93,7 @@ async def _main(options: argparse.Namespace) -> None:
 def main(arguments: list[str] | None = None) -> int:
     """The command; exit status 2 with one line when it cannot start."""
     options = _parser().parse_args(arguments)
+    core_dumps.forbid()
     logging.getLogger("mail").setLevel(logging.CRITICAL)  # aiosmtpd's own log names addresses
     try:
         asyncio.run(_main(options))

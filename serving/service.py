@@ -17,6 +17,7 @@ import bentoml
 from bentoml.exceptions import BentoMLException, ServiceUnavailable
 from pydantic import BaseModel
 
+from serving import core_dumps
 from serving.addresses import domain_of
 from serving.errors import BrokerUnavailable, ClarionError
 from serving.gateway import machine_payments, metrics
@@ -99,6 +100,7 @@ class StageService:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         """Begin to work."""
+        core_dumps.forbid()
         die_with_parent()
         with _or_exit(self.stage):
             self.worker.start()
@@ -226,6 +228,7 @@ class Gateway:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         """Open the public API."""
+        core_dumps.forbid()
         die_with_parent()
         settings = self._settings
         domain = domain_of(settings.mail_from) or "clarion.invalid"

@@ -44,6 +44,7 @@ class Settings(BaseSettings):
     smtp_host: str = "127.0.0.1"
     smtp_port: Port = 2525
     mail_from: str = "clarion@clarion.invalid"
+    dkim_selector: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] = "clarion"
     delivery_expiry: float = 5 * 86_400.0
     first_retry: float = 60.0
     longest_retry: float = 3600.0

@@ -182,6 +182,7 @@ def _delivery(parts: Parts) -> Wired:
     from serving.addresses import domain_of
     from serving.delivery.connections import Destination
     from serving.delivery.schedule import Schedule
+    from serving.delivery.signing import load_dkim_key
     from serving.delivery.stage import Delivery
 
     settings = parts.settings
@@ -194,6 +195,7 @@ def _delivery(parts: Parts) -> Wired:
         expiry=settings.delivery_expiry,
         random=random.Random(),  # noqa: S311 - jitter needs no secrecy
         schedule=Schedule(first=settings.first_retry, cap=settings.longest_retry),
+        dkim=load_dkim_key(settings.keys, settings.mail_from, settings.dkim_selector),
     )
     parts.resources.push_async_callback(delivery.close)
     return Wired(delivery.handle)

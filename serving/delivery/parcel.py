@@ -12,12 +12,13 @@ _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
 @dataclass(frozen=True, slots=True)
 class Parcel:
-    """One mail to one recipient; `mail` is RFC 5322 octets with CRLF."""
+    """One mail to one recipient; `mail` is RFC 5322 octets with CRLF, and ours or, relayed open, somebody else's."""
 
     mail_from: str
     rcpt_to: str
     message_id: str
     mail: bytes
+    is_ours: bool = False
 
     @property
     def is_eight_bit(self) -> bool:
@@ -41,7 +42,8 @@ def open_parcel(envelope: bytes) -> Parcel:
     try:
         fields = json.loads(head)
         addresses = _in_a_labels(fields["mail_from"]), _in_a_labels(fields["rcpt_to"])
-        return Parcel(*addresses, message_id=str(fields["message_id"]), mail=mail)
+        message_id, is_ours = str(fields["message_id"]), fields.get("is_ours") is True
+        return Parcel(*addresses, message_id=message_id, mail=mail, is_ours=is_ours)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Unsealable("the envelope holds no parcel: encryption and delivery differ in version") from None
 

@@ -1,13 +1,16 @@
 """The delivery stage: an envelope goes to the receiver until the receiver has it, has refused it, or time is over."""
 
+import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 from typing import assert_never
 
 from serving.delivery.connections import Connections, Destination
-from serving.delivery.parcel import open_parcel
+from serving.delivery.parcel import Parcel, open_parcel
 from serving.delivery.schedule import PATIENT, Schedule
+from serving.delivery.signing import DkimKey
 from serving.delivery.transaction import Failure, send
 from serving.errors import Temporary
 from serving.pipeline import Sent, Undeliverable
@@ -32,6 +35,7 @@ class Delivery:
         data_timeout: float = 600.0,
         keep: int = 8,
         clock: Callable[[], float] = time.time,
+        dkim: DkimKey | None = None,
     ) -> None:
         """`expiry`: for how many seconds after the first failure to try; the timeouts are seconds for a reply;
         `keep`: how many idle connections stay open, best as many as the stage works on at once."""
@@ -42,6 +46,7 @@ class Delivery:
         self._schedule = schedule
         self._data_timeout = data_timeout
         self._clock = clock
+        self._dkim = dkim
 
     async def close(self) -> None:
         """Give up the idle connections."""
@@ -57,7 +62,7 @@ class Delivery:
         until = work.facts.get("hold", {}).get("until")
         if until and self._clock() > until:
             return Undeliverable("the hold for it expired before the receiver had it")
-        parcel = open_parcel(self._key.unseal(work.body))
+        parcel = await self._parcel(work)
 
         async def note_sending() -> None:
             await work.note("sending", {"sending": {"attempt": work.attempt, "at": self._clock()}})
@@ -72,6 +77,12 @@ class Delivery:
                 return await self._postpone(work, ending)
             case _:
                 assert_never(ending)
+
+    async def _parcel(self, work: Work) -> Parcel:
+        parcel = open_parcel(self._key.unseal(work.body))
+        if self._dkim is None or not parcel.is_ours:
+            return parcel
+        return replace(parcel, mail=await asyncio.to_thread(self._dkim.sign, parcel.mail))
 
     async def _postpone(self, work: Work, failure: Failure) -> Undeliverable:
         left = await self._first_failure(work) + self._expiry - self._clock()

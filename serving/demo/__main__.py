@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 
 from data.readers import Aside
-from serving import scratch
+from serving import core_dumps, scratch
 from serving.demo.cast import cast_of, sample_cast
 from serving.demo.mailbox import newest, sample_mail
 from serving.demo.play import Script, play
@@ -34,6 +34,7 @@ def main() -> int:
     """0 when everything is accounted for and nobody was charged twice; 1 when not; 2 when it could not start; 130 when
     it was interrupted."""
     arguments = _arguments()
+    core_dumps.forbid()
     console = wide_console(stderr=arguments.json)
     logging.basicConfig(level=logging.ERROR, format="%(levelname)s %(message)s")
     try:

@@ -97,7 +97,8 @@ class Encryption:
         mail = relay(self._mail(work, outside), outside)
         relayed = split(mail)
         message_id = relayed.first("message-id").decode(errors="replace") if relayed else outside.message_id
-        return self._envelope(outside.rcpt_to, message_id, mail)
+        is_ours = "notice" in work.facts or work.facts.get("waiver") == DIGEST
+        return self._envelope(outside.rcpt_to, message_id, mail, is_ours=is_ours)
 
     def _enclose(self, work: Work, certificates: bytes, methods: Sequence[Method]) -> Sealed | Unusable:
         outside = self._outside(work)
@@ -108,11 +109,11 @@ class Encryption:
         raw = self._mail(work, outside)
         if not isinstance(certificate, x509.Certificate):
             mail = sealed.enclose(raw, outside, certificate, self._signer)
-            return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail), "openpgp")
+            return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail, is_ours=True), "openpgp")
         if self._smime_signer is None:
             return Unusable("the gateway has no key for S/MIME")
         mail = smime.enclose(raw, outside, certificate, self._smime_signer)
-        return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail), "smime")
+        return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail, is_ours=True), "smime")
 
     def _mail(self, work: Work, outside: Outside) -> bytes:
         """The mail as it came; of a relayed one, what was found of its sender above it, and no forgery of that."""
@@ -125,8 +126,9 @@ class Encryption:
         address = self._content.unseal(work.address).decode()
         return Outside(format_id(work.id), self._mail_from, address, datetime.fromtimestamp(work.accepted_at, UTC))
 
-    def _envelope(self, rcpt_to: str, message_id: str, mail: bytes) -> bytes:
-        head = {"mail_from": self._mail_from, "rcpt_to": rcpt_to, "message_id": message_id}
+    def _envelope(self, rcpt_to: str, message_id: str, mail: bytes, *, is_ours: bool) -> bytes:
+        """`is_ours`: our own name stands in From, and nobody else's words outside."""
+        head = {"mail_from": self._mail_from, "rcpt_to": rcpt_to, "message_id": message_id, "is_ours": is_ours}
         return self._delivery.seal(json.dumps(head).encode() + b"\n" + mail)
 
 

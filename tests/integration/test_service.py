@@ -138,8 +138,10 @@ async def test_who_has_no_money_is_asked_and_has_the_mail_as_soon_as_it_is_paid(
     request = await _mail(service, "cy@example.net", "An urgent message waits")
     text = request.get_body(("plain",))
     assert text is not None
-    link = re.search(r"/pay/\S+", text.get_content())
+    link = re.search(r"/pay/(?!statement)\S+", text.get_content())
+    to_statement = re.search(r"/pay/statement/\S+", text.get_content())
     assert link is not None
+    assert to_statement is not None
     page = await service.http.get(link[0])
     attempt = re.search(r'name="attempt" value="([^"]+)"', page.text)
     assert attempt is not None
@@ -147,7 +149,7 @@ async def test_who_has_no_money_is_asked_and_has_the_mail_as_soon_as_it_is_paid(
         await service.http.post(f"{link[0]}/top-up", data={"amount": "500", "attempt": attempt[1]}) for _ in range(2)
     ]
     end = await service.ends(id_)
-    statement = (await service.http.get(f"{link[0]}/statement.csv")).text
+    statement = (await service.http.get(f"{to_statement[0]}/csv")).text
     paid = await service.http.get(link[0])
 
     assert (page.status_code, "Ops" in page.text, "Pump" in page.text) == (200, True, False)

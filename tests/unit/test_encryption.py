@@ -97,6 +97,7 @@ async def test_a_sealed_mail_tells_the_world_only_that_there_is_mail() -> None:
         "mail_from": "clarion@gate.example",
         "rcpt_to": "ann@home.example",
         "message_id": message["Message-ID"],
+        "is_ours": True,
     }
     assert mail.isascii()
     assert fits_smtp(mail)
