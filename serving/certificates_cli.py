@@ -13,8 +13,9 @@ import typer
 
 from serving.commands import ask, show
 from serving.errors import ConfigurationError
+from serving.keyring import load_unsealing
 from serving.queue.client import Client
-from serving.sealing import load_lookup, load_unsealing
+from serving.sealing import load_lookup
 from serving.settings import Settings
 
 if TYPE_CHECKING:

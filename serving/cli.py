@@ -12,6 +12,7 @@ from serving import certificates_cli, core_dumps, fetch_cli
 from serving.addresses import domain_of
 from serving.commands import ask, registrar
 from serving.errors import ClarionError, ConfigurationError
+from serving.keys_cli import add_commands
 from serving.principal_cli import principal
 from serving.queue.client import Client
 from serving.queue_cli import queue
@@ -33,6 +34,8 @@ for name, group in (
     ("queue", queue),
 ):
     app.add_typer(group, name=name)
+
+add_commands(keys)
 
 
 @app.command()

@@ -45,7 +45,8 @@ def ask(settings: Settings, work: Callable[[Client], Awaitable[Value]]) -> Value
 def registrar(settings: Settings, client: Client) -> "Registrar":
     """Who enrols, with the keys of this machine."""
     from serving.enrolment import Registrar
-    from serving.sealing import load_lookup, load_sealing
+    from serving.keyring import load_sealing
+    from serving.sealing import load_lookup
 
     return Registrar(client, load_sealing(settings.keys, "content"), load_lookup(settings.keys))
 

@@ -47,6 +47,10 @@ class Unsealable(ClarionError):
     """A sealed blob does not open: wrong key, or it was altered."""
 
 
+class KeyNotHeld(Unsealable, Temporary):
+    """A sealed blob names a key that is not in the folder of keys: it waits until the key's file is back."""
+
+
 class InvalidToken(ClarionError):
     """A bearer token tells nobody's name; `hint` is what its sender can do. Neither holds anything of the token."""
 

@@ -10,7 +10,7 @@ import typer
 from serving.certificates_cli import changed, fingerprint_of
 from serving.commands import ask, show
 from serving.errors import ConfigurationError, Unsealable
-from serving.sealing import load_unsealing
+from serving.keyring import load_unsealing
 from serving.settings import Settings
 
 if TYPE_CHECKING:

@@ -100,6 +100,7 @@ def gateway(settings: Settings, artefact: Path) -> Program:
         environment={
             **settings.environment(),
             "CLARION_HOME": str(home),
+            "CLARION_KEY_FOLDER": str(settings.keys.resolve()),
             "CLARION_ARTEFACT": str(artefact.resolve()),
             "BENTOML_DO_NOT_TRACK": "True",
             "BENTOML_HOME": str(home / "bentoml"),

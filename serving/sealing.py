@@ -34,12 +34,17 @@ class SealingKey:
     """Seals; cannot open what it sealed."""
 
     def __init__(self, public: bytes) -> None:
-        self.id = _key_id(public)
+        self._id = _key_id(public)
         self._box = SealedBox(PublicKey(public))
+
+    @property
+    def id(self) -> bytes:
+        """4 octets, with which everything that it seals begins."""
+        return self._id
 
     def seal(self, plaintext: bytes) -> bytes:
         """The plaintext sealed, `OVERHEAD` octets longer; sealing twice gives different octets."""
-        return self.id + self._box.encrypt(plaintext)
+        return self._id + self._box.encrypt(plaintext)
 
 
 class UnsealingKey:
@@ -47,8 +52,13 @@ class UnsealingKey:
 
     def __init__(self, private: bytes) -> None:
         key = PrivateKey(private)
-        self.sealing_key = SealingKey(bytes(key.public_key))
+        self._sealing_key = SealingKey(bytes(key.public_key))
         self._box = SealedBox(key)
+
+    @property
+    def sealing_key(self) -> SealingKey:
+        """The public half: whoever opens may seal as well."""
+        return self._sealing_key
 
     def unseal(self, sealed: bytes) -> bytes:
         """The plaintext.
@@ -88,16 +98,8 @@ class LookupKey:
 
 
 def have_keys(folder: Path) -> bool:
-    """Whether `create_keys` has been here, even if a file is missing since: then `check_keys` says which."""
+    """Whether `create_keys` has been here, even if a file is missing since: then `keyring.check_keys` says which."""
     return folder.is_dir() and any(folder.iterdir())
-
-
-def check_keys(folder: Path) -> None:
-    """Raises ConfigurationError naming the first file that is missing or damaged, or a pair that does not match."""
-    load_lookup(folder)
-    for purpose in PURPOSES:
-        if load_unsealing(folder, purpose).sealing_key.id != load_sealing(folder, purpose).id:
-            raise ConfigurationError(f"{purpose}.private and {purpose}.public in {folder} are no pair; restore both")
 
 
 def create_keys(folder: Path) -> None:
@@ -117,19 +119,9 @@ def create_keys(folder: Path) -> None:
         raise ConfigurationError(f"cannot create keys in {folder}: {error.strerror}; nothing was overwritten") from None
 
 
-def load_sealing(folder: Path, purpose: Purpose) -> SealingKey:
-    """The public half of a pair. Raises ConfigurationError naming the file that is missing or damaged."""
-    return SealingKey(_read_key(folder / f"{purpose}.public"))
-
-
-def load_unsealing(folder: Path, purpose: Purpose) -> UnsealingKey:
-    """The private half of a pair. Raises ConfigurationError naming the file that is missing or damaged."""
-    return UnsealingKey(_read_key(folder / f"{purpose}.private"))
-
-
 def load_lookup(folder: Path) -> LookupKey:
     """The lookup key. Raises ConfigurationError naming the file that is missing or damaged."""
-    return LookupKey(_read_key(_lookup_file(folder)))
+    return LookupKey(read_key(_lookup_file(folder)))
 
 
 def write_new(path: Path, content: bytes) -> None:
@@ -146,21 +138,19 @@ def write_new(path: Path, content: bytes) -> None:
     sync_folder(path.parent)
 
 
-def _write_set(folder: Path) -> None:
-    for purpose in PURPOSES:
-        private = PrivateKey.generate()
-        write_new(folder / f"{purpose}.private", _encode(f"{purpose}.private", bytes(private)))
-        write_new(folder / f"{purpose}.public", _encode(f"{purpose}.public", bytes(private.public_key)))
-    write_new(_lookup_file(folder), _encode("lookup.key", secrets.token_bytes(KEY_SIZE)))
-
-
-def _encode(name: str, key: bytes) -> bytes:
+def encode_key(name: str, key: bytes) -> bytes:
+    """A key file's content: the form's version, the name, the key in base64."""
     return f"clarion-1 {name} {base64.b64encode(key).decode()}\n".encode()
 
 
-def _read_key(path: Path) -> bytes:
+def read_key(path: Path, name: str | None = None) -> bytes:
+    """The 32 octets of a key file, in which `name` stands (by default that of the file).
+
+    Raises:
+        ConfigurationError: it is missing, damaged, or another key's; the message names it.
+    """
     try:
-        version, name, encoded = path.read_text("ascii").split()
+        version, found, encoded = path.read_text("ascii").split()
         key = base64.b64decode(encoded, validate=True)
     except FileNotFoundError:
         raise ConfigurationError(
@@ -170,9 +160,17 @@ def _read_key(path: Path) -> bytes:
         raise ConfigurationError(f"key file {path} is not readable by this user") from None
     except (ValueError, OSError):
         raise ConfigurationError(f"key file {path} is damaged; restore it from a backup") from None
-    if (version, name, len(key)) != ("clarion-1", path.name, KEY_SIZE):
+    if (version, found, len(key)) != ("clarion-1", name or path.name, KEY_SIZE):
         raise ConfigurationError(f"key file {path} holds another key; restore it from a backup")
     return key
+
+
+def _write_set(folder: Path) -> None:
+    for purpose in PURPOSES:
+        private = PrivateKey.generate()
+        write_new(folder / f"{purpose}.private", encode_key(f"{purpose}.private", bytes(private)))
+        write_new(folder / f"{purpose}.public", encode_key(f"{purpose}.public", bytes(private.public_key)))
+    write_new(_lookup_file(folder), encode_key("lookup.key", secrets.token_bytes(KEY_SIZE)))
 
 
 def _lookup_file(folder: Path) -> Path:

@@ -29,13 +29,14 @@ from serving.gateway.judge import Judge
 from serving.gateway.mail import Question
 from serving.gateway.problems import Problem
 from serving.gateway.webhooks import Webhooks, read_stripe
+from serving.keyring import load_sealing
 from serving.leash import die_with_parent
 from serving.payment.desk import Offer, PayDesk
 from serving.payment.provider import Provider
 from serving.payment.providers import PAGES, connect
 from serving.pipeline import Stage
 from serving.queue.client import Client, reachable
-from serving.sealing import load_lookup, load_sealing
+from serving.sealing import load_lookup
 from serving.settings import Settings
 from serving.values import Prediction
 from serving.web import pay

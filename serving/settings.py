@@ -28,6 +28,7 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True)
 
     home: Path = Path("var")
+    key_folder: Path | None = None  # of the key files, such as a mounted folder of secrets; None: `home`/keys
     database: str = ""  # a postgresql:// URL that brokers of several machines share; empty: a SQLite file in `home`
     http_port: Port = 3000
     mlflow_port: Port = 5000
@@ -127,7 +128,7 @@ class Settings(BaseSettings):
     @property
     def keys(self) -> Path:
         """The folder of key files, beside the store and never inside it."""
-        return self.home / "keys"
+        return self.key_folder or self.home / "keys"
 
     @property
     def tracking_uri(self) -> str:

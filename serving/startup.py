@@ -7,7 +7,8 @@ from pathlib import Path
 
 from serving.encryption.signing import create_signing_key
 from serving.errors import ConfigurationError
-from serving.sealing import check_keys, create_keys, have_keys
+from serving.keyring import check_keys
+from serving.sealing import create_keys, have_keys
 from serving.settings import Settings
 from serving.topology import topology
 

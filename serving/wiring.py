@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, assert_never
 
 from serving.errors import ConfigurationError
+from serving.keyring import load_sealing, load_unsealing
 from serving.pipeline import Stage
 from serving.queue.client import Client
-from serving.sealing import load_lookup, load_sealing, load_unsealing
+from serving.sealing import load_lookup
 from serving.settings import Settings
 from serving.stage import Handler, Shortfall
 

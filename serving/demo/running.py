@@ -9,9 +9,10 @@ from pathlib import Path
 from serving import programs
 from serving.demo.view import View
 from serving.enrolment import Registrar
+from serving.keyring import load_sealing
 from serving.payment.sandbox_client import SandboxClient
 from serving.queue.client import Client
-from serving.sealing import load_lookup, load_sealing
+from serving.sealing import load_lookup
 from serving.settings import Settings
 from serving.supervisor import Supervisor
 

@@ -68,12 +68,12 @@ class Digest:
         parents = await self._readable_parents(work)
         if not parents:
             raise Temporary("nothing is due that can be opened", retry_after=60.0)
-        letter = await asyncio.to_thread(self._letter, work, [parent.entry for parent in parents])
+        address, letter = await asyncio.to_thread(self._letter, work, [parent.entry for parent in parents])
         try:
             await self._client.execute(
                 "bundle",
                 recipient=work.recipient.hex(),
-                address=work.address.hex(),
+                address=address.hex(),
                 body=letter.hex(),
                 parents=[parent.id for parent in parents],
                 at=self._clock(),
@@ -110,8 +110,9 @@ class Digest:
     def _entry(self, body: str, accepted_at: float, is_verified: bool) -> Entry:
         return read_entry(self._content.unseal(bytes.fromhex(body)), accepted_at, is_verified=is_verified)
 
-    def _letter(self, work: Work, entries: list[Entry]) -> bytes:
-        """The digest mail, sealed as every body at rest."""
+    def _letter(self, work: Work, entries: list[Entry]) -> tuple[bytes, bytes]:
+        """The address and the digest mail, both sealed anew: a copy might lie under a key that goes meanwhile."""
         address = self._content.unseal(work.address).decode()
         letter = write_letter(entries, self._mail_from, address, datetime.fromtimestamp(self._clock(), UTC))
-        return self._content.sealing_key.seal(letter)
+        seal = self._content.sealing_key.seal
+        return seal(address.encode()), seal(letter)

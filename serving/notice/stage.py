@@ -93,17 +93,17 @@ class Notice:
 
     async def _ask(self, work: Work) -> int:
         rows = await self._client.query("principal", id=work.principal)
-        letter = await asyncio.to_thread(self._request, work, rows[0]["name"] if rows else "Somebody")
+        address = self._content.unseal(work.address).decode()
+        letter = await asyncio.to_thread(self._request, work, address, rows[0]["name"] if rows else "Somebody")
         is_open = work.facts.get("envelope", {}).get("form") == "open"  # as the message itself travels
-        return await self._write(work, "asked", work.recipient, work.address, letter, is_open=is_open)
+        return await self._write(work, "asked", work.recipient, address, letter, is_open=is_open)
 
     async def _tell(self, work: Work) -> int | None:
         sender, message_id = await asyncio.to_thread(self._origin, work.body)
         if domain_of(sender) is None or len(sender) > LONGEST_ADDRESS:
             return None
         letter = write_lapse(About(format_id(work.id), message_id), self._post.mail_from, sender, self._now())
-        address = self._content.sealing_key.seal(sender.encode())
-        return await self._write(work, "expired", self._lookup.address(sender), address, letter, is_open=True)
+        return await self._write(work, "expired", self._lookup.address(sender), sender, letter, is_open=True)
 
     async def _tell_recipient(self, work: Work) -> int | None:
         """Once a day, and nobody whom nobody registered: strangers get no mail because somebody names them."""
@@ -111,7 +111,7 @@ class Notice:
             return None
         address = self._content.unseal(work.address).decode()
         letter, today = write_keyless(self._post.mail_from, address, self._now()), f"{self._now():%Y-%m-%d}"
-        return await self._write(work, "keyless", work.recipient, work.address, letter, is_open=True, once=today)
+        return await self._write(work, "keyless", work.recipient, address, letter, is_open=True, once=today)
 
     async def _tell_held(self, work: Work) -> int | None:
         """A sender that is proven; what others wrote in somebody's name is no reason to write to them."""
@@ -122,35 +122,36 @@ class Notice:
             return None
         about = About(format_id(work.id), message_id)
         letter = write_held(about, str(work.facts["held"]), self._post.mail_from, sender, self._now())
-        address = self._content.sealing_key.seal(sender.encode())
-        return await self._write(work, "held", self._lookup.address(sender), address, letter, is_open=True)
+        return await self._write(work, "held", self._lookup.address(sender), sender, letter, is_open=True)
 
     async def _write(
         self,
         work: Work,
         kind: str,
         recipient: bytes,
-        address: bytes,
+        address: str,
         letter: bytes,
         *,
         is_open: bool,
         once: str = "",
     ) -> int:
-        body = await asyncio.to_thread(self._content.sealing_key.seal, letter)
+        """Both are sealed anew: a copy of the address might lie under a key that goes meanwhile."""
+        seal = self._content.sealing_key.seal
+        body = await asyncio.to_thread(seal, letter)
         written = await self._client.execute(
             "write_notice",
             about=str(work.id),
             kind=kind,
             recipient=recipient.hex(),
-            address=address.hex(),
+            address=seal(address.encode()).hex(),
             body=body.hex(),
             is_open=is_open,
             once=once,
         )
         return int(written["id"])
 
-    def _request(self, work: Work, sender: str) -> bytes:
-        due, address = work.facts["due"], self._content.unseal(work.address).decode()
+    def _request(self, work: Work, address: str, sender: str) -> bytes:
+        due = work.facts["due"]
         link = f"{self._post.pay_url}/{self._post.links.pay.make(work.id, due['until'] + SHOWN_AFTERWARDS)}"
         token = self._post.links.statement.make(money.wallet_of(work.recipient), self._clock())
         statement = f"{self._post.pay_url}/statement/{token}"

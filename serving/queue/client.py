@@ -95,7 +95,8 @@ class Client:
         serial = self._serial()
         answer = link.expect(serial)
         try:
-            link.request_with_body("directory", "ask", serial, name, body=encode(parameters))
+            limit = limits.parameters_limit(link.max_body)
+            link.request_with_body("directory", "ask", serial, name, body=encode(parameters), limit=limit)
         except BaseException:
             answer.cancel()
             raise

@@ -3,6 +3,7 @@
 from typing import Any
 
 from serving.errors import Refused
+from serving.queue.limits import parameters_limit
 from serving.queue.resource import Resource
 from serving.queue.store import directory
 from serving.queue.values import encode, json_object
@@ -15,7 +16,7 @@ class Directory(Resource):
 
     def on_ask_fd(self, serial: int, name: str, fd: int, size: int) -> None:
         """Large parameters."""
-        self.on_ask(serial, name, self.receive(fd, size))
+        self.on_ask(serial, name, self.receive(fd, size, parameters_limit(self.session.broker.max_body)))
 
     def on_ask(self, serial: int, name: str, parameters: bytes) -> None:
         """Run it in the next transaction; answered after the commit."""

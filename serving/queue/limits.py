@@ -16,6 +16,11 @@ MAX_CAUSE = 256
 MAX_REACTION = 64 * 40
 
 
+def parameters_limit(max_body: int) -> int:
+    """Octets that the parameters of a question may have, where a body may have `max_body`: one in hexadecimal."""
+    return 2 * max_body + (1 << 16)
+
+
 def check_origin(principal: str, key: str | None, digest: bytes) -> None:
     """Refused `malformed` unless principal, idempotency key and digest can be stored and sent on."""
     if not 0 < len(principal.encode()) <= MAX_NAME:

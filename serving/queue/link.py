@@ -84,13 +84,13 @@ class Link:
         object_id, message = self._table.request(target, name)
         self._connection.send(object_id, message, *values)
 
-    def request_with_body(self, target: str, name: str, *values: Any, body: bytes) -> None:
+    def request_with_body(self, target: str, name: str, *values: Any, body: bytes, limit: int | None = None) -> None:
         """`name` with the body inline when the message stays within its limit, else through the pool where the request
         has a `name_pool` and there is room, else `name_fd` with a sealed memfd.
 
-        Refused `too_large` for a body that the broker would not take.
+        Refused `too_large` for a body that the broker would not take (by default over `max_body`).
         """
-        check_size(len(body), self.max_body, "a body")
+        check_size(len(body), self.max_body if limit is None else limit, "a body")
         if memory.fits_inline(body, *values):
             self.request(target, name, *values, body)
             return

@@ -49,10 +49,11 @@ class Resource:
         """A fatal error of this interface, to be raised."""
         return ProtocolError(message, object_id=self.id, code=self.interface.enums["error"][name])
 
-    def receive(self, fd: int, size: int) -> bytes:
-        """The octets behind a descriptor; the interface's `bad_fd` when it is no sealed memfd of that size."""
+    def receive(self, fd: int, size: int, limit: int | None = None) -> bytes:
+        """The octets behind a descriptor, at most `limit` (by default a body's); the interface's `bad_fd` when it is no
+        sealed memfd of that size."""
         try:
-            return memory.receive(fd, size, self.session.broker.max_body)
+            return memory.receive(fd, size, self.session.broker.max_body if limit is None else limit)
         except ProtocolError as error:
             raise self.error("bad_fd", str(error)) from error
 

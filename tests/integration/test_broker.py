@@ -113,7 +113,7 @@ async def test_a_body_of_any_size_comes_out_as_it_went_in(client: Client) -> Non
         ),
         ("malformed", "close_intent", {"key": "k", "state": "done", "outcome": {}, "transfer": "no"}),
         ("not_found", "retry", {"id": "1"}),
-        ("too_large", "counters", {"keys": ["00" * 32] * 500_000}),
+        ("too_large", "counters", {"keys": ["00" * 32] * 1_000_000}),
     ],
 )
 async def test_a_bad_question_is_refused_and_harms_nobody(

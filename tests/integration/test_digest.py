@@ -126,6 +126,17 @@ async def test_all_that_is_due_to_a_recipient_becomes_one_mail_that_tells_of_eac
     assert {lease.recipient for lease in digests.values()} == {ANN, BOB}
 
 
+async def test_a_digest_is_addressed_under_the_key_of_its_day(client: Client, eventually: Callable[..., Any]) -> None:
+    """A copy of the parent's sealed address could come under an old key just when that is retired."""
+    ids = await _due(client, [ANN, ANN])
+    async with _writing(client):
+        await eventually(lambda: _all_bundled(client, ids))
+    rows = await client.query("sealed_page", what="address", current="00000000")
+
+    assert len({row["sealed"] for row in rows}) == len(rows) == 3
+    assert {KEY.unseal(bytes.fromhex(row["sealed"])) for row in rows} == {b"ann@home.example"}
+
+
 async def test_two_writers_at_once_never_put_a_parent_into_two_digests(
     client: Client, other: Client, eventually: Callable[..., Any]
 ) -> None:

@@ -16,8 +16,9 @@ from serving.cli import app
 from serving.encryption.bundle import Block, bundle
 from serving.errors import ClarionError
 from serving.expiring import Lapsing, lapsing
+from serving.keyring import load_sealing, load_unsealing
 from serving.queue.client import Client
-from serving.sealing import SealingKey, create_keys, load_lookup, load_sealing, load_unsealing
+from serving.sealing import SealingKey, create_keys, load_lookup
 from tests.conftest import BrokerProcess
 from tests.unit.certificates import ANN, CERTIFICATE, NOW, crowded, fresh, lasting, revoked
 from tests.unit.key_directories import Home, key_directory
@@ -166,7 +167,7 @@ async def test_expiry_needs_the_content_key_and_says_so(keys: Path, client: Clie
     without = await complaint("keys", "expiring")
 
     assert sorted(each["recipient"] or "" for each in listed) == ["", ANN]
-    assert any("sealed for key" in each["state"] for each in listed)
+    assert any("no content key" in each["state"] for each in listed)
     assert "content.private" in without
 
 

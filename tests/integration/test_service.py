@@ -20,8 +20,11 @@ import pytest_asyncio
 
 from serving import programs
 from serving.enrolment import Registrar
+from serving.identifiers import parse_id
+from serving.keyring import load_sealing
 from serving.queue.client import Client
-from serving.sealing import load_lookup, load_sealing
+from serving.rotation import rotate
+from serving.sealing import PURPOSES, load_lookup
 from serving.settings import Settings
 from serving.startup import prepare
 from serving.supervisor import Supervisor
@@ -179,6 +182,23 @@ async def test_an_urgent_mail_goes_all_the_way_to_each_recipient(service: Servic
         "accepted", "authenticated", "urgent", "enclosed", "waived", "sending", "sent", "unbilled",
     ]  # fmt: skip
     assert service.mails() == before + 2
+
+
+async def test_keys_rotate_and_no_process_is_restarted(service: Service) -> None:
+    """Gateway and stages loaded the old keys when they started; the next mail is under the new ones, and goes."""
+    keys, processes = service.settings.keys, service.supervisor.processes()
+    (before,) = await service.notify(subject="urgent: before")
+    news = [rotate(keys, purpose).new for purpose in PURPOSES]
+    (after,) = await service.notify(subject="urgent: after")
+    ends = [await service.ends(each) for each in (before, after)]
+    client = await Client.connect(service.settings.socket)
+    (row,) = await client.query("notification", id=str(parse_id(after)))
+    (body,) = await client.query("body", message=row["message"])
+    await client.close()
+
+    assert [end["state"] for end in ends] == ["delivered", "delivered"]
+    assert body["body"][:8] == news[0].hex()
+    assert service.supervisor.processes() == processes
 
 
 async def test_what_is_not_urgent_waits_as_the_recipient_wishes(service: Service) -> None:

@@ -33,17 +33,29 @@ from tests.integration.test_leases import (
     test_leases_return_at_once_when_their_process_is_killed,
     test_normal_mail_moves_while_urgent_mail_floods,
 )
+from tests.integration.test_resealing import (
+    settings,
+    test_two_runs_at_once_and_a_broker_that_restarts_tear_nothing,
+)
 from tests.interop.postgres import Server
 from tests.torture.test_kill import WORKER, test_nothing_is_lost_and_nothing_ends_twice
 
 __all__ = [
-    "test_a_bad_question_is_refused_and_harms_nobody", "test_a_body_of_any_size_comes_out_as_it_went_in",
-    "test_a_lease_is_revoked_when_its_time_is_over", "test_a_lease_outlives_the_broker",
+    "settings",
+    "test_a_bad_question_is_refused_and_harms_nobody",
+    "test_a_body_of_any_size_comes_out_as_it_went_in",
+    "test_a_lease_is_revoked_when_its_time_is_over",
+    "test_a_lease_outlives_the_broker",
     "test_a_lease_that_was_lost_on_the_way_comes_again_at_once",
-    "test_a_repetition_answers_with_the_first_ids_also_after_a_restart", "test_another_process_cannot_use_a_lease",
-    "test_leases_return_at_once_when_their_process_is_killed", "test_normal_mail_moves_while_urgent_mail_floods",
-    "test_nothing_is_lost_and_nothing_ends_twice", "test_the_ledger_is_verified_through_the_broker",
-    "test_what_cannot_be_stored_is_refused_and_leaves_nothing_behind", "test_what_was_accepted_is_there_after_kill_9",
+    "test_a_repetition_answers_with_the_first_ids_also_after_a_restart",
+    "test_another_process_cannot_use_a_lease",
+    "test_leases_return_at_once_when_their_process_is_killed",
+    "test_normal_mail_moves_while_urgent_mail_floods",
+    "test_nothing_is_lost_and_nothing_ends_twice",
+    "test_the_ledger_is_verified_through_the_broker",
+    "test_two_runs_at_once_and_a_broker_that_restarts_tear_nothing",
+    "test_what_cannot_be_stored_is_refused_and_leaves_nothing_behind",
+    "test_what_was_accepted_is_there_after_kill_9",
 ]  # fmt: skip
 
 MESSAGES = 300

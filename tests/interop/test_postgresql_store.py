@@ -22,6 +22,7 @@ from tests.integration.test_operators import (
     test_retry_ends_a_wait,
 )
 from tests.integration.test_payment_ends import TestBooks, TestEnds
+from tests.integration.test_resealing_store import TestResealing
 from tests.integration.test_retention import TestRetention
 from tests.integration.test_store import TestAccept, TestClaim, TestLease
 from tests.integration.test_waiting import TestDigest, TestMoneyThatComes, TestWakeThatCrossesParking, TestWaking
@@ -35,7 +36,7 @@ from tests.unit.test_ledger import (
 
 __all__ = [
     "TestAccept", "TestBooks", "TestClaim", "TestCredentials", "TestDigest", "TestEnds", "TestGroup", "TestHistory",
-    "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestReplay", "TestRetention",
+    "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestReplay", "TestResealing", "TestRetention",
     "TestWakeThatCrossesParking", "TestWaking", "grouped", "test_a_key_posts_once",
     "test_a_transfer_in_another_currency_is_refused", "test_an_amount_over_the_limit_is_refused",
     "test_recipients_with_certificates_are_named_page_by_page", "test_retry_ends_a_wait",

@@ -96,6 +96,16 @@ async def test_the_payer_is_told_who_writes_how_much_and_until_when(store: Store
     assert LINKS.pay.read(token, UNTIL + 86_400.0) == 7
 
 
+async def test_a_request_is_addressed_under_the_key_of_its_day(store: Store) -> None:
+    """A copy of the message's sealed address could come under an old key just when that is retired."""
+    asked = work()
+    await notice(store).handle(asked)
+    (written,) = store.written.values()
+
+    assert written["address"] != asked.address.hex()
+    assert CONTENT.unseal(bytes.fromhex(written["address"])) == b"ada@home.example"
+
+
 async def test_the_payer_gets_a_link_to_the_statement_that_the_link_to_pay_is_not(store: Store) -> None:
     """The other one may be forwarded, for somebody else to pay."""
     asked = work()

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.errors import ConfigurationError, Unsealable
+from serving.keyring import load_sealing, load_unsealing
 from serving.sealing import (
     ID_SIZE,
     OVERHEAD,
@@ -16,8 +17,6 @@ from serving.sealing import (
     create_keys,
     have_keys,
     load_lookup,
-    load_sealing,
-    load_unsealing,
     write_new,
 )
 

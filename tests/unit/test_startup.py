@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from serving.errors import ConfigurationError
-from serving.sealing import check_keys
+from serving.keyring import check_keys
 from serving.settings import Settings
 from serving.startup import make_keys, prepare
 from training.registry import STARTER

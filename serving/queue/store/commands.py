@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import credentials, history, intake, ledger, offsets, operators, wallets
+from serving.queue.store import credentials, history, intake, ledger, offsets, operators, resealing, wallets
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction
 from serving.queue.values import identifier
@@ -184,6 +184,7 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
         grant_allowance,
         write_notice,
         bundle,
+        resealing.reseal,
     )
 }
 

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import audit, commands
+from serving.queue.store import audit, commands, resealing
 from serving.queue.store.database import Row
 from serving.queue.store.transaction import MAX_ID, Transaction
 from serving.queue.values import identifier
@@ -198,10 +198,15 @@ QUERIES: Mapping[str, Query] = {
         body,
         digest_due,
         verify_ledger,
+        resealing.sealed_counts,
+        resealing.sealed_page,
     )
 }
 LONG = frozenset(
-    {"recipients_with_certificates", "depths", "peek", "dead_letters", "principals", "verify_ledger"}
+    {
+        *("recipients_with_certificates", "depths", "peek", "dead_letters", "principals", "verify_ledger"),
+        *("sealed_counts", "sealed_page"),
+    }
 )  # read whole tables: answered beside the commits
 
 

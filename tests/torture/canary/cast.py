@@ -11,11 +11,12 @@ from serving import money
 from serving.encryption.certificates import generate_test_key
 from serving.enrolment import Registrar
 from serving.errors import BrokerUnavailable, ConfigurationError
+from serving.keyring import load_sealing
 from serving.payment.provider import Done
 from serving.payment.sandbox_client import SandboxClient
 from serving.payment.topup import top_up
 from serving.queue.client import Client
-from serving.sealing import load_lookup, load_sealing
+from serving.sealing import load_lookup
 from serving.settings import Settings
 
 DOMAIN = "alarms.canary.invalid"

@@ -3,8 +3,9 @@
 import base64
 
 from serving.enrolment import Registrar
+from serving.keyring import load_sealing
 from serving.queue.client import Client
-from serving.sealing import load_lookup, load_sealing
+from serving.sealing import load_lookup
 from tests.torture.canary.cast import DOMAIN
 from tests.torture.canary.house import House
 from tests.torture.canary.tokens import Tokens

@@ -1,0 +1,1 @@
+SELECT facts FROM notification WHERE id = :id AND stage IS NOT NULL

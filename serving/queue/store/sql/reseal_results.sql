@@ -1,0 +1,1 @@
+UPDATE notification SET facts = :facts WHERE id = :id AND facts = :before
