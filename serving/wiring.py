@@ -84,6 +84,7 @@ def _authentication(parts: Parts) -> Wired:
     from serving.authentication.relayed import RelayedMail
     from serving.authentication.resolver import DnsResolver
     from serving.authentication.stage import Authentication
+    from serving.learning import Learning
 
     settings, content = parts.settings, load_unsealing(parts.settings.keys, "content")
     relayed = RelayedMail(
@@ -93,7 +94,8 @@ def _authentication(parts: Parts) -> Wired:
         trusted_sealers=[name for name in map(canonical_domain, settings.trusted_sealers) if name],
         clock=time.time,
     )
-    return Wired(Authentication(parts.client, content, relayed).handle)
+    learning = Learning(parts.client, content, load_lookup(settings.keys))
+    return Wired(Authentication(parts.client, content, relayed, learning).handle)
 
 
 def _classification(parts: Parts) -> Wired:

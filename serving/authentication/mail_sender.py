@@ -16,6 +16,8 @@ from serving.pipeline import Unverified
 
 LONGEST_FROM = 2000
 
+_NO_DOMAIN = Unverified("the From is not one address with a domain")
+
 _FROM = re.compile(rb"from[ \t]*:(.*)", re.IGNORECASE | re.DOTALL)
 _HEADER_END = re.compile(rb"(?:\A|\r?\n)\r?\n")
 _FOLD = re.compile(rb"\r?\n(?=[ \t])")
@@ -24,6 +26,12 @@ _PLAIN = re.compile(r"(?:[^<>@\"(),:;\\]*<)?([^\s<>@\"(),:;\\\[\]]+@[^\s<>@\"(),
 
 def sender_domain(raw: bytes) -> str | Unverified:
     """The canonical domain of the one From address, or why there is none that every mail program agrees on."""
+    address = sender_address(raw)
+    return address if isinstance(address, Unverified) else domain_of(address) or _NO_DOMAIN
+
+
+def sender_address(raw: bytes) -> str | Unverified:
+    """The one From address, bare and as it is written, or why there is none."""
     header = _HEADER_END.split(raw, maxsplit=1)[0]
     if len(header) > LARGEST_HEADER:
         return Unverified("the header is larger than 1 MiB")
@@ -34,8 +42,7 @@ def sender_domain(raw: bytes) -> str | Unverified:
     if len(values) != 1:
         return Unverified("several From; send one" if values else "no From; set From")
     address = _one_address(values[0].decode(errors="replace"))
-    domain = domain_of(address) if address else None
-    return domain if domain else Unverified("the From is not one address with a domain")
+    return address if address and domain_of(address) else _NO_DOMAIN
 
 
 def _one_address(value: str) -> str | None:

@@ -7,13 +7,16 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from serving.addresses import canonical_domain, is_within, parents
-from serving.authentication.mail_sender import sender_domain
+from serving.authentication.mail_sender import sender_address, sender_domain
 from serving.pipeline import Authenticated, Forged, Unverified
 from serving.sealing import UnsealingKey
 from serving.stage import Work
 
 Relayed = Callable[[bytes, float], Awaitable[Authenticated | Unverified | Forged]]
 """The verdict on a relayed mail as it is stored, accepted at that moment (seconds since the epoch)."""
+
+Learn = Callable[[bytes, str, float], Awaitable[None]]
+"""Hears of a proven mail: its octets, its From address, and when it was accepted (seconds since the epoch)."""
 
 
 class Reader(Protocol):
@@ -25,11 +28,14 @@ class Reader(Protocol):
 class Authentication:
     """Decides whether a notification is of whom its From names."""
 
-    def __init__(self, client: Reader, content: UnsealingKey, relayed: Relayed | None = None) -> None:
-        """Without `relayed` nobody may hand on the mail of others."""
+    def __init__(
+        self, client: Reader, content: UnsealingKey, relayed: Relayed | None = None, learn: Learn | None = None
+    ) -> None:
+        """Without `relayed` nobody may hand on the mail of others; `learn` hears of each proven mail."""
         self._client = client
         self._content = content
         self._relayed = relayed
+        self._learn = learn
 
     async def handle(self, work: Work) -> Authenticated | Unverified | Forged:
         """Authenticated inside the key's scope, Forged on another principal's domain, Unverified otherwise; what a
@@ -40,6 +46,13 @@ class Authentication:
             Temporary: the DNS does not answer.
         """
         mail = self._content.unseal(work.body)
+        outcome = await self._judge(work, mail)
+        address = sender_address(mail)
+        if self._learn is not None and isinstance(outcome, Authenticated) and isinstance(address, str):
+            await self._learn(mail, address, work.accepted_at)
+        return outcome
+
+    async def _judge(self, work: Work, mail: bytes) -> Authenticated | Unverified | Forged:
         principal = next(iter(await self._client.query("principal", id=work.principal)), None)
         is_known = principal is not None and principal["revoked_at"] is None
         domain = sender_domain(mail)

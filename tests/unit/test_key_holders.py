@@ -21,7 +21,7 @@ from training.registry import STARTER
 ROOT = Path(__file__).parents[2]
 CONTENT, DELIVERY, LOOKUP = "content.private", "delivery.private", "lookup.key"
 HELD = {
-    Stage.AUTHENTICATION: {CONTENT, "content.public"},
+    Stage.AUTHENTICATION: {CONTENT, "content.public", LOOKUP},
     Stage.CLASSIFICATION: {CONTENT, LOOKUP},
     Stage.REANALYSIS: {CONTENT, LOOKUP},
     Stage.TRIAGE: set(),

@@ -1,0 +1,77 @@
+"""What a proven mail announces of its sender's own certificate (Autocrypt) is kept for the mail that they get, where
+nothing better is known."""
+
+import logging
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from data.parse import Unreadable, parse
+from serving.encryption.autocrypt import learned
+from serving.errors import BrokerUnavailable
+from serving.mail import LARGEST_HEADER, Mail, split
+from serving.sealing import LookupKey, UnsealingKey
+
+_log = logging.getLogger(__name__)
+
+
+class Store(Protocol):
+    """What this asks of the broker."""
+
+    async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]: ...
+
+    async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]: ...
+
+
+class Learning:
+    """Learns of people who are registered as recipients, and of nobody else."""
+
+    def __init__(self, store: Store, content: UnsealingKey, lookup: LookupKey) -> None:
+        self._store = store
+        self._content = content
+        self._lookup = lookup
+
+    async def __call__(self, raw: bytes, address: str, accepted_at: float) -> None:
+        """Of a mail whose From is `address`, and proven; `accepted_at` is seconds since the epoch.
+
+        Whatever is wrong with the announcement is no reason to do anything else with the mail. Raises
+        BrokerUnavailable.
+        """
+        if b"autocrypt:" not in raw[:LARGEST_HEADER].lower():
+            return
+        try:
+            await self._learn(raw, address, accepted_at)
+        except BrokerUnavailable:
+            raise
+        except Exception as error:
+            _log.warning("an Autocrypt field was not heard: %s", type(error).__name__)
+
+    async def _learn(self, raw: bytes, address: str, accepted_at: float) -> None:
+        mail = split(raw)
+        if mail is None or _is_automatic_answer(mail):
+            return
+        rows = await self._store.query("recipient", lookup=self._lookup.address(address).hex())
+        if not rows:
+            return
+        held = rows[0]["certificate"]
+        text = "" if held is None else self._content.unseal(bytes.fromhex(held)).decode()
+        values = [field.value for field in mail.fields if field.name == "autocrypt"]
+        kept = learned(text, values, address, _written_at(raw, accepted_at))
+        if kept is None:
+            return
+        sealed = self._content.sealing_key.seal(kept.encode()).hex()
+        await self._store.execute("learn_certificate", lookup=rows[0]["lookup"], certificate=sealed, held=held)
+
+
+def _is_automatic_answer(mail: Mail) -> bool:
+    """What Autocrypt does not listen to: answers of machines, and reports."""
+    answered = mail.first("auto-submitted").lower().startswith(b"auto-replied")
+    return answered or mail.first("content-type").lower().startswith(b"multipart/report")
+
+
+def _written_at(raw: bytes, accepted_at: float) -> datetime:
+    """By its Date, or when it arrived if that is earlier."""
+    try:
+        date = parse(raw).date or accepted_at
+    except Unreadable:
+        date = accepted_at
+    return datetime.fromtimestamp(min(date, accepted_at), UTC)

@@ -1,0 +1,122 @@
+"""A proven mail teaches the certificate of its sender, who is then written to sealed: over a real broker."""
+
+import base64
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+from nacl.public import PrivateKey
+
+from serving.authentication.api_keys import new_key
+from serving.authentication.stage import Authentication
+from serving.encryption.bundle import Block, blocks, bundle
+from serving.encryption.sources import Source, origin_of
+from serving.learning import Learning
+from serving.pipeline import Stage
+from serving.queue.client import Client
+from serving.sealing import LookupKey, UnsealingKey
+from tests.integration.peers import submission
+from tests.integration.stages import working
+from tests.unit.certificates import ANN, CERTIFICATE, binary, fresh
+
+Eventually = Callable[..., Awaitable[None]]
+CONTENT, LOOKUP = UnsealingKey(bytes(PrivateKey.generate())), LookupKey(b"l" * 32)
+BROUGHT = Block("openpgp", CERTIFICATE.strip().encode())
+
+
+async def enroll(client: Client, *certificates: Block) -> None:
+    sealed = CONTENT.sealing_key.seal(bundle(certificates).encode()).hex() if certificates else None
+    person: dict[str, Any] = {"lookup": LOOKUP.address(ANN).hex(), "certificate": sealed, "policy": {"card": True}}
+    address = CONTENT.sealing_key.seal(ANN.encode()).hex()
+    await client.execute("enroll_recipient", address=address, wishes={"not_urgent": "delay"}, **person)
+
+
+async def held(client: Client) -> list[Block]:
+    (row,) = await client.query("recipient", lookup=LOOKUP.address(ANN).hex())
+    assert (row["wishes"], row["policy"]) == ({"not_urgent": "delay"}, {"card": True})
+    return [] if row["certificate"] is None else blocks(CONTENT.unseal(bytes.fromhex(row["certificate"])))
+
+
+def mail(key: bytes, sender: str = ANN, extra: str = "") -> bytes:
+    """Ann writes, and announces the key."""
+    data = base64.b64encode(key).decode()
+    return f"From: {sender}\r\n{extra}Autocrypt: addr={sender}; keydata={data}\r\nSubject: x\r\n\r\nx\r\n".encode()
+
+
+async def pass_through(client: Client, eventually: Eventually, *mails: bytes) -> None:
+    """The stage, until it has decided of each."""
+    authentication = Authentication(client, CONTENT, learn=Learning(client, CONTENT, LOOKUP))
+    await client.execute(
+        "enroll_principal", id="sender", name="s", key_hash=new_key().hash, domains=["home.example"], policy={}
+    )
+    async with working(client, {Stage.AUTHENTICATION: authentication.handle}):
+        for each in mails:
+            accepted = await client.accept(submission(body=CONTENT.sealing_key.seal(each)))
+            await eventually(lambda ids=accepted.notification_ids: _has_left(client, ids[0]))
+
+
+async def _has_left(client: Client, id_: int) -> bool:
+    (row,) = await client.query("notification", id=str(id_))
+    return bool(row["stage"] != "authentication")
+
+
+async def test_a_certificate_is_learned_from_a_proven_mail(client: Client, eventually: Eventually) -> None:
+    """Who never brought one gets sealed mail all the same, and their wishes stay as they are."""
+    await enroll(client)
+    await pass_through(client, eventually, mail(binary(CERTIFICATE)))
+    (learned,) = await held(client)
+
+    assert origin_of(learned).source is Source.AUTOCRYPT
+
+
+@pytest.mark.parametrize(
+    ("octets", "before"),
+    [
+        (mail(fresh()), [BROUGHT]),
+        (mail(fresh(), extra="Auto-Submitted: auto-replied\r\n"), []),
+        (mail(fresh(), extra="Content-Type: multipart/report; boundary=x\r\n"), []),
+        (mail(fresh("eve@home.example"), "eve@home.example"), []),
+        (mail(fresh("ann@elsewhere.example"), "ann@elsewhere.example"), []),
+        (mail(b"no key"), []),
+        (mail(fresh()).replace(b"Subject", b"\xff\r\n \xff"), []),
+    ],
+    ids=["brought", "answer", "report", "stranger", "unproven", "none", "broken"],
+)
+async def test_nothing_worse_takes_the_place_of_anything(
+    client: Client, eventually: Eventually, octets: bytes, before: list[Block]
+) -> None:
+    """The mail goes on whatever its announcement was."""
+    await enroll(client, *before)
+    await pass_through(client, eventually, octets)
+
+    assert await held(client) == before
+
+
+async def test_what_an_operator_brings_meanwhile_stays(client: Client) -> None:
+    """Between the look and the change somebody brought a better one."""
+
+    class Slow:
+        async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
+            rows = await client.query(name, **parameters)
+            await enroll(client, BROUGHT)
+            return rows
+
+        async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:
+            return await client.execute(name, **parameters)
+
+    await enroll(client)
+    await Learning(Slow(), CONTENT, LOOKUP)(mail(fresh()), ANN, 2e9)
+
+    assert await held(client) == [BROUGHT]
+
+
+async def test_a_certificate_is_learned_where_what_was_seen_is_still_there(client: Client) -> None:
+    """The broker compares, in the transaction that changes it; of nobody who is not registered is anything learned."""
+    await enroll(client)
+    lookup, nobody = LOOKUP.address(ANN).hex(), LOOKUP.address("nobody@home.example").hex()
+    asked = [(lookup, "00", None), (lookup, "01", None), (lookup, "01", "00"), (nobody, "02", None)]
+    answers = [
+        await client.execute("learn_certificate", lookup=who, certificate=new, held=old) for who, new, old in asked
+    ]
+
+    assert [answer["learned"] for answer in answers] == [True, False, True, False]
