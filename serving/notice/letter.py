@@ -6,6 +6,7 @@ Neither holds anything of the message itself: no subject, no word of its text.
 import io
 from dataclasses import dataclass
 from datetime import datetime
+from email.message import EmailMessage
 from email.utils import make_msgid
 from html import escape
 
@@ -56,18 +57,13 @@ def write_request(request: Request, mail_from: str, rcpt_to: str, now: datetime)
 
 def write_lapse(about: About, mail_from: str, rcpt_to: str, now: datetime) -> bytes:
     """The notice to the sender; RFC 5322 octets, a reply to what it is about (RFC 3834, section 3)."""
-    letter = begin_letter(mail_from, rcpt_to, "Not delivered: nobody paid for it", now)
-    letter.replace_header("Auto-Submitted", "auto-replied")
-    if about.message_id:
-        letter["In-Reply-To"] = letter["References"] = about.message_id
-    letter.set_content(
-        f"A message of yours was urgent for its recipient, and nobody paid for its delivery in time.\n"
-        f"It was not delivered and will not be.\n\n"
-        f"Notification  {about.id}\n"
-        f"Message-ID    {about.message_id or '(none was given)'}\n\n"
-        f"Where a message must arrive whoever pays, its sender can pay, or be registered as life-safety.\n"
+    return _reply(
+        about,
+        begin_letter(mail_from, rcpt_to, "Not delivered: nobody paid for it", now),
+        "A message of yours was urgent for its recipient, and nobody paid for its delivery in time.\n"
+        "It was not delivered and will not be.\n",
+        "Where a message must arrive whoever pays, its sender can pay, or be registered as life-safety.\n",
     )
-    return letter.as_bytes()
 
 
 def write_keyless(mail_from: str, rcpt_to: str, now: datetime) -> bytes:
@@ -85,17 +81,22 @@ def write_keyless(mail_from: str, rcpt_to: str, now: datetime) -> bytes:
 
 def write_held(about: About, reason: str, mail_from: str, rcpt_to: str, now: datetime) -> bytes:
     """The notice to the sender whose mail is held; RFC 5322 octets, a reply to what it is about."""
-    letter = begin_letter(mail_from, rcpt_to, "Held, not delivered yet: it cannot be sealed", now)
+    return _reply(
+        about,
+        begin_letter(mail_from, rcpt_to, "Held, not delivered yet: it cannot be sealed", now),
+        f"A message of yours may only leave sealed, and it cannot be sealed: {reason}.\n"
+        f"It is kept, its recipient was told if we know them, and it is delivered when there is a certificate.\n",
+        "If it cannot wait, reach its recipient in another way.\n",
+    )
+
+
+def _reply(about: About, letter: EmailMessage, news: str, advice: str) -> bytes:
+    """To the sender, about its message."""
     letter.replace_header("Auto-Submitted", "auto-replied")
     if about.message_id:
         letter["In-Reply-To"] = letter["References"] = about.message_id
-    letter.set_content(
-        f"A message of yours may only leave sealed, and it cannot be sealed: {reason}.\n"
-        f"It is kept, its recipient was told if we know them, and it is delivered when there is a certificate.\n\n"
-        f"Notification  {about.id}\n"
-        f"Message-ID    {about.message_id or '(none was given)'}\n\n"
-        f"If it cannot wait, reach its recipient in another way.\n"
-    )
+    name = about.message_id or "(none was given)"
+    letter.set_content(f"{news}\nNotification  {about.id}\nMessage-ID    {name}\n\n{advice}")
     return letter.as_bytes()
 
 

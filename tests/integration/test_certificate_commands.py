@@ -6,43 +6,25 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
-from typer.testing import CliRunner
 
-from serving.cli import app
 from serving.encryption.certificates import generate_test_key
-from serving.errors import ClarionError
 from serving.queue.client import Client
-from serving.sealing import create_keys, load_lookup
+from serving.sealing import load_lookup
 from tests.conftest import BrokerProcess
+from tests.integration.terminal import complaint, said, settle
 from tests.unit.test_smime_certificates import ADDRESS, KEY, Spec, issue
 
 
 @pytest.fixture
 def home(broker: BrokerProcess, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home whose broker is that one."""
-    home = broker.socket.parent
-    (home / "run").mkdir()
-    (home / "run" / "broker.sock").symlink_to(broker.socket)
-    monkeypatch.setenv("CLARION_HOME", str(home))
-    create_keys(home / "keys")
+    home = settle(broker, monkeypatch)
     (home / "ann.asc").write_text(generate_test_key(ADDRESS, "Ann")[0])
     (home / "ann.der").write_bytes(issue(Spec(KEY)).public_bytes(Encoding.DER))
     (home / "bob.asc").write_text(generate_test_key("bob@home.example", "Bob")[0])
     (home / "none.asc").write_text("no certificate")
     (home / "huge.asc").write_bytes(b"x" * (5 << 20))
     return home
-
-
-def said(*words: str) -> str:
-    ended = CliRunner().invoke(app, list(words))
-    assert ended.exit_code == 0, (ended.output, ended.exception)
-    return ended.stdout
-
-
-def complaint(*words: str) -> str:
-    ended = CliRunner().invoke(app, list(words))
-    assert isinstance(ended.exception, ClarionError), ended.output
-    return str(ended.exception)
 
 
 async def test_certificates_come_and_go_and_only_usable_ones_come(home: Path, client: Client) -> None:

@@ -9,17 +9,16 @@ from typing import Any
 
 import pytest
 from pysequoia import ArmorKind, armor
-from typer.testing import CliRunner
 
 from serving import fetch_cli
-from serving.cli import app
 from serving.encryption.bundle import Block, bundle
-from serving.errors import ClarionError
 from serving.expiring import Lapsing, lapsing
 from serving.keyring import load_sealing, load_unsealing
 from serving.queue.client import Client
-from serving.sealing import SealingKey, create_keys, load_lookup
+from serving.sealing import SealingKey, load_lookup
 from tests.conftest import BrokerProcess
+from tests.integration import terminal
+from tests.integration.terminal import settle
 from tests.unit.certificates import ANN, CERTIFICATE, NOW, crowded, fresh, lasting, revoked
 from tests.unit.key_directories import Home, key_directory
 
@@ -31,12 +30,7 @@ BROUGHT = Block("openpgp", CERTIFICATE.strip().encode())
 @pytest.fixture
 def keys(broker: BrokerProcess, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The keys of a home whose broker is that one."""
-    home = broker.socket.parent
-    (home / "run").mkdir()
-    (home / "run" / "broker.sock").symlink_to(broker.socket)
-    monkeypatch.setenv("CLARION_HOME", str(home))
-    create_keys(home / "keys")
-    return home / "keys"
+    return settle(broker, monkeypatch) / "keys"
 
 
 @pytest.fixture
@@ -57,15 +51,11 @@ async def enroll(client: Client, keys: Path, address: str, *certificates: Block,
 
 async def said(*words: str) -> Any:
     """What the command prints as JSON."""
-    ended = await asyncio.to_thread(CliRunner().invoke, app, [*words, "--json"])
-    assert ended.exit_code == 0, (ended.output, ended.exception)
-    return json.loads(ended.stdout)
+    return json.loads(await asyncio.to_thread(terminal.said, *words, "--json"))
 
 
 async def complaint(*words: str) -> str:
-    ended = await asyncio.to_thread(CliRunner().invoke, app, list(words))
-    assert isinstance(ended.exception, ClarionError), ended.output
-    return str(ended.exception)
+    return await asyncio.to_thread(terminal.complaint, *words)
 
 
 async def test_a_published_certificate_is_shown_and_registered(keys: Path, directory: Home, client: Client) -> None:

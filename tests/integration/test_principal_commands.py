@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
 from serving.authentication.api_keys import hash_key, is_key
-from serving.cli import app
-from serving.errors import ClarionError
-from serving.sealing import create_keys
 from tests.conftest import BrokerProcess
+from tests.integration import terminal
+from tests.integration.terminal import settle
 
 SUBJECT = "https://login.example 4711"
 
@@ -20,24 +19,15 @@ SUBJECT = "https://login.example 4711"
 @pytest.fixture(autouse=True)
 def home(broker: BrokerProcess, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home whose broker is that one."""
-    home = broker.socket.parent
-    (home / "run").mkdir()
-    (home / "run" / "broker.sock").symlink_to(broker.socket)
-    monkeypatch.setenv("CLARION_HOME", str(home))
-    create_keys(home / "keys")
-    return home
+    return settle(broker, monkeypatch)
 
 
 def run(*words: str) -> Result:
-    ended = CliRunner().invoke(app, ["principal", *words])
-    assert ended.exit_code == 0, (ended.output, ended.exception)
-    return ended
+    return terminal.run("principal", *words)
 
 
 def complaint(*words: str) -> str:
-    ended = CliRunner().invoke(app, ["principal", *words])
-    assert isinstance(ended.exception, ClarionError), ended.output
-    return str(ended.exception)
+    return terminal.complaint("principal", *words)
 
 
 def listed() -> list[dict[str, Any]]:

@@ -15,11 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from serving.cli import app
 from serving.enrolment import Registrar
-from serving.errors import ClarionError
 from serving.keyring import RETRY_AFTER, load_sealing, load_unsealing, old_file, private_keys
 from serving.pipeline import Outcome, Stage, Told, Unbilled, Urgent
 from serving.queue.client import Client, Recipient, Submission
@@ -32,6 +29,7 @@ from serving.values import Prediction
 from serving.wiring import Parts, wire
 from tests.conftest import BrokerProcess
 from tests.integration.stages import kinds, working
+from tests.integration.terminal import complaint, said, settle
 from tests.integration.test_delivery import Receiver, listening
 
 ADA, BOB = "ada@home.example", "bob@home.example"
@@ -43,11 +41,7 @@ Eventually = Callable[..., Coroutine[Any, Any, None]]
 @pytest.fixture
 def settings(broker: BrokerProcess, monkeypatch: pytest.MonkeyPatch) -> Settings:
     """A home whose broker is that one, with keys."""
-    home = broker.socket.parent
-    (home / "run").mkdir()
-    (home / "run" / "broker.sock").symlink_to(broker.socket)
-    create_keys(home / "keys")
-    monkeypatch.setenv("CLARION_HOME", str(home))
+    settle(broker, monkeypatch)
     return Settings.read(first_retry=0.2, longest_retry=0.5)
 
 
@@ -106,18 +100,6 @@ class Sender:
     async def send_many(self, count: int) -> None:
         for number in range(count):
             await self.send(BOB if number % 10 == 0 else ADA)
-
-
-def said(*words: str) -> str:
-    ended = CliRunner().invoke(app, list(words))
-    assert ended.exit_code == 0, (ended.output, ended.exception)
-    return ended.stdout
-
-
-def complaint(*words: str) -> str:
-    ended = CliRunner().invoke(app, list(words))
-    assert isinstance(ended.exception, ClarionError), (ended.output, ended.exception)
-    return str(ended.exception)
 
 
 def start_reseal() -> "subprocess.Popen[str]":

@@ -7,14 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from typer.testing import CliRunner
 
-from serving.cli import app
-from serving.errors import ClarionError
 from serving.queue.client import Client
-from serving.sealing import create_keys, load_lookup
+from serving.sealing import load_lookup
 from serving.web.token import Links
 from tests.conftest import BrokerProcess
+from tests.integration.terminal import complaint, said, settle
 from tests.integration.test_sandbox import Provider
 
 ADA = "ada@home.example"
@@ -31,25 +29,8 @@ def provider(tmp_path: Path) -> Iterator[str]:
 @pytest.fixture
 def home(broker: BrokerProcess, provider: str, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home whose broker is that one."""
-    home = broker.socket.parent
-    (home / "run").mkdir()
-    (home / "run" / "broker.sock").symlink_to(broker.socket)
-    monkeypatch.setenv("CLARION_HOME", str(home))
     monkeypatch.setenv("CLARION_PROVIDER_URL", provider)
-    create_keys(home / "keys")
-    return home
-
-
-def said(*words: str) -> str:
-    ended = CliRunner().invoke(app, list(words))
-    assert ended.exit_code == 0, (ended.output, ended.exception)
-    return ended.stdout
-
-
-def complaint(*words: str) -> str:
-    ended = CliRunner().invoke(app, list(words))
-    assert isinstance(ended.exception, ClarionError), ended.output
-    return str(ended.exception)
+    return settle(broker, monkeypatch)
 
 
 async def test_money_goes_in_and_out_by_hand_and_every_step_is_told(home: Path, client: Client) -> None:
