@@ -10,7 +10,7 @@ from serving import pipeline as p
 from serving import values as v
 from serving.queue.lease import Expected, Hop, Seen
 
-_LONGEST = 300
+_LONGEST = 200
 
 
 def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, Any]) -> Hop:  # noqa: C901 - one flat match
@@ -33,9 +33,9 @@ def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, A
         case p.Bundled(via):
             return Hop({"via": str(via)})
         case p.Enclosed(envelope):
-            return Hop({"envelope": _form(envelope)}, envelope.body)
+            return Hop(_enclosed(envelope, facts), envelope.body)
         case p.EnclosedFree(envelope, waiver):
-            return Hop({"envelope": _form(envelope), "waiver": waiver}, envelope.body)
+            return Hop({**_enclosed(envelope, facts), "waiver": waiver}, envelope.body)
         case p.Keyless(reason) | p.KeyMissing(reason):
             return Hop({"held": reason})
         case p.Told(notices, until):
@@ -135,6 +135,11 @@ def _settled(
 def _words(text: str) -> str:
     """What another server or library said, as short printable ASCII: facts are limited, and such texts are not."""
     return "".join(character if " " <= character <= "~" else "?" for character in text[:_LONGEST])
+
+
+def _enclosed(envelope: v.Envelope, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What was found of the sender stands in the envelope now; a fact of that size would leave no room for others."""
+    return {"envelope": _form(envelope), **({"results": None} if facts.get("results") else {})}
 
 
 def _form(envelope: v.Envelope) -> dict[str, str]:

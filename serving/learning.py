@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from data.parse import Unreadable, parse
+from serving.authentication.mail_sender import sender_address
 from serving.encryption.autocrypt import learned
 from serving.errors import BrokerUnavailable
-from serving.mail import LARGEST_HEADER, Mail, split
+from serving.mail import Mail, split
 from serving.sealing import LookupKey, UnsealingKey
 
 _log = logging.getLogger(__name__)
@@ -30,31 +31,31 @@ class Learning:
         self._content = content
         self._lookup = lookup
 
-    async def __call__(self, raw: bytes, address: str, accepted_at: float) -> None:
-        """Of a mail whose From is `address`, and proven; `accepted_at` is seconds since the epoch.
+    async def __call__(self, raw: bytes, accepted_at: float) -> None:
+        """Of a mail whose From domain has signed its Autocrypt field; `accepted_at` is seconds since the epoch.
 
         Whatever is wrong with the announcement is no reason to do anything else with the mail. Raises
         BrokerUnavailable.
         """
-        if b"autocrypt:" not in raw[:LARGEST_HEADER].lower():
-            return
         try:
-            await self._learn(raw, address, accepted_at)
+            await self._learn(raw, accepted_at)
         except BrokerUnavailable:
             raise
         except Exception as error:
             _log.warning("an Autocrypt field was not heard: %s", type(error).__name__)
 
-    async def _learn(self, raw: bytes, address: str, accepted_at: float) -> None:
-        mail = split(raw)
-        if mail is None or _is_automatic_answer(mail):
+    async def _learn(self, raw: bytes, accepted_at: float) -> None:
+        mail, address = split(raw), sender_address(raw)
+        if mail is None or not isinstance(address, str) or _is_automatic_answer(mail):
+            return
+        values = [field.value for field in mail.fields if field.name == "autocrypt"]
+        if len(values) != 1:  # the signature covers one, and nobody says which
             return
         rows = await self._store.query("recipient", lookup=self._lookup.address(address).hex())
         if not rows:
             return
         held = rows[0]["certificate"]
         text = "" if held is None else self._content.unseal(bytes.fromhex(held)).decode()
-        values = [field.value for field in mail.fields if field.name == "autocrypt"]
         kept = learned(text, values, address, _written_at(raw, accepted_at))
         if kept is None:
             return

@@ -27,14 +27,14 @@ Id = Annotated[str, typer.Argument(help="The sender's id; `clarion principal lis
 @principal.command("add")
 def add_principal(
     name: str,
-    domain: Annotated[list[str], typer.Option(help="A From domain it speaks for; repeat for more.")],
+    domain: Annotated[list[str] | None, typer.Option(help="A From domain it speaks for; repeat for more.")] = None,
     subject: Annotated[
         str, typer.Option(help="'ISSUER SUB': it comes with tokens of that issuer and subject, and gets no API key.")
     ] = "",
     open_mail: Annotated[bool, typer.Option("--open", help="Its mail may travel unsealed.")] = False,
     life_safety: Annotated[bool, typer.Option("--life-safety", help="Its mail never waits for money.")] = False,
     relays: Annotated[
-        bool, typer.Option("--relays", help="It hands on mail of others, which has to prove itself (SPF, DKIM, DMARC).")
+        bool, typer.Option("--relays", help="It hands on mail, which has to prove itself (SPF, DKIM, DMARC).")
     ] = False,
     payer: Annotated[str, typer.Option(help="recipient, sender or nobody pays for its urgent mail.")] = "recipient",
     price: Price = None,
@@ -45,6 +45,8 @@ def add_principal(
     """Register a sending system and print its API key, this once; its id goes to standard error."""
     if payer not in ("recipient", "sender", "nobody"):
         raise ConfigurationError("--payer takes recipient, sender or nobody")
+    if bool(domain) == relays:
+        raise ConfigurationError("give --domain, or --relays; what comes from a relay may be of anybody")
     stated = {"open": open_mail, "life_safety": life_safety, "relays": relays, "pays": payer}
     policy = {**stated, **terms(price, free, wait, then)}
     settings, id_ = Settings.read(), secrets.token_hex(8)
@@ -52,8 +54,8 @@ def add_principal(
 
     async def work(client: Client) -> str | None:
         if known_by is None:
-            return await registrar(settings, client).principal(id_, name, domain, policy)
-        await registrar(settings, client).token_principal(id_, name, domain, policy, known_by)
+            return await registrar(settings, client).principal(id_, name, domain or [], policy)
+        await registrar(settings, client).token_principal(id_, name, domain or [], policy, known_by)
         return None
 
     try:

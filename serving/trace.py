@@ -11,6 +11,7 @@ from datetime import datetime
 from email.utils import format_datetime
 
 from serving.addresses import canonical_domain
+from serving.mail import LARGEST_HEADER
 
 LONGEST_PATH = 512
 
@@ -46,6 +47,8 @@ def read_words(client_ip: str, helo: str, mail_from: str) -> Trace | None:
         address = ipaddress.ip_address(client_ip)
     except ValueError:
         return None
+    if "%" in client_ip:  # a zone, which may hold anything, is nobody's address elsewhere
+        return None
     if not (_HELO.fullmatch(helo) and _PATH.fullmatch(mail_from)) or max(len(helo), len(mail_from)) > LONGEST_PATH:
         return None
     return Trace(str(address), helo, mail_from)
@@ -75,8 +78,8 @@ def without_forged(raw: bytes, authserv_id: str) -> bytes:
 
     All else stays as it came. A bare CR ends a line here, since some readers take it so.
     """
-    end = _HEADER_END.search(raw)
-    size = end.start() if end else len(raw)
+    end = _HEADER_END.search(raw, 0, LARGEST_HEADER + 4)
+    size = end.start() if end else min(len(raw), LARGEST_HEADER)
     kept = [octets for octets in _fields(raw[:size]) if not _is_forged(octets, authserv_id)]
     return b"".join(kept) + raw[size:]
 

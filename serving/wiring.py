@@ -93,9 +93,9 @@ def _authentication(parts: Parts) -> Wired:
         authserv_id=domain_of(settings.mail_from) or "clarion.invalid",
         trusted_sealers=[name for name in map(canonical_domain, settings.trusted_sealers) if name],
         clock=time.time,
+        learn=Learning(parts.client, content, load_lookup(settings.keys)),
     )
-    learning = Learning(parts.client, content, load_lookup(settings.keys))
-    return Wired(Authentication(parts.client, content, relayed, learning).handle)
+    return Wired(Authentication(parts.client, content, relayed).handle)
 
 
 def _classification(parts: Parts) -> Wired:

@@ -120,10 +120,12 @@ class IssuerKeys:
 
     async def _get(self, url: str) -> dict[str, Any]:
         octets = bytearray()
-        async with self._http.stream("GET", url, headers={"Accept": "application/json"}) as response:
+        async with self._http.stream(
+            "GET", url, headers={"Accept": "application/json", "Accept-Encoding": "identity"}
+        ) as response:
             if response.status_code != httpx.codes.OK:
                 raise ValueError("the answer is not 200")
-            async for piece in response.aiter_bytes(16_384):
+            async for piece in response.aiter_raw(16_384):  # as it came: what unpacks may be of any size
                 octets += piece
                 if len(octets) > LARGEST_DOCUMENT:
                     raise ValueError("the answer is too large")

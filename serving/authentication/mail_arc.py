@@ -17,6 +17,7 @@ from serving.authentication.mail_finding import Finding, Flaw, Method, Result
 from serving.authentication.mail_signature import (
     LARGEST_SIGNATURE,
     Signature,
+    flaw_of_cover,
     flaw_of_use,
     is_signed,
     read_signature,
@@ -125,6 +126,8 @@ def _flaw_of(
         return flaw if flaw.result is Result.POLICY else Flaw(Result.FAIL, flaw.reason)
     if not is_signed(message, fields, message.names, usable[0]):
         return Flaw(Result.FAIL, "the mail was altered after the last relay")
+    if cover := flaw_of_cover(message, fields):
+        return cover
     for count in range(len(links), 0, -1):
         if not _is_sealed(links[:count], usable[count]):
             return Flaw(Result.FAIL, "a seal does not verify")

@@ -7,7 +7,7 @@ from serving.addresses import canonical_domain, is_within
 from serving.authentication.dns_key import Key, fetch_key
 from serving.authentication.mail_body import Body
 from serving.authentication.mail_finding import Finding, Flaw, Method, Result
-from serving.authentication.mail_signature import Signature, flaw_of_use, is_signed, read_signature
+from serving.authentication.mail_signature import Signature, flaw_of_cover, flaw_of_use, is_signed, read_signature
 from serving.authentication.resolver import Resolver
 from serving.mail import Field
 
@@ -52,8 +52,10 @@ def _finding(fields: Sequence[Field], body: Body, signature: Signature | Flaw, k
     if isinstance(signature, Flaw):
         return Finding(Method.DKIM, signature.result, signature.reason)
     flaw = key if isinstance(key, Flaw) else _flaw(fields, body, signature, key, now)
+    names = () if flaw else signature.names
+    flaw = flaw or flaw_of_cover(signature, fields)
     result, reason = (flaw.result, flaw.reason) if flaw else (Result.PASS, "")
-    return Finding(Method.DKIM, result, reason, signature.domain, signature.selector)
+    return Finding(Method.DKIM, result, reason, signature.domain, signature.selector, signed=names)
 
 
 def _flaw(fields: Sequence[Field], body: Body, signature: Signature, key: Key, now: float) -> Flaw | None:

@@ -31,6 +31,8 @@ class Finding:
     """One method's result. `domain` is canonical, or "" where none can be named; `reason` never holds mail.
 
     The domain is of MAIL FROM or HELO (SPF), of the signature (DKIM), of From (DMARC), of the newest seal (ARC).
+    `signed` are the fields that a genuine signature lists, lower-case; the result is `policy` where one that counts is
+    not among them.
     """
 
     method: Method
@@ -40,6 +42,7 @@ class Finding:
     selector: str = ""
     is_helo: bool = False
     is_aligned: bool = False
+    signed: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

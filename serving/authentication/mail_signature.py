@@ -6,6 +6,7 @@ refused before: a From that is not signed, SHA-1, l=, weak and monstrous keys, l
 
 import base64
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -26,6 +27,10 @@ LARGEST_BODY = 25 << 20
 CLOCK_SKEW = 300
 DKIM_TAGS = frozenset({b"v", b"a", b"b", b"bh", b"d", b"h", b"s"})
 
+_ONCE = (
+    *("subject", "date", "to", "cc", "reply-to", "sender", "message-id"),
+    *("mime-version", "content-type", "content-transfer-encoding"),
+)
 _LONG_SPACE = re.compile(rb"[\t\r\n\v\f ]{%d}" % (LONGEST_SPACE + 1))
 _NUMBER = re.compile(rb"[0-9]{1,20}")
 _CANONICALIZATION = re.compile(rb"(?:simple|relaxed)(?:/(?:simple|relaxed))?")
@@ -76,6 +81,17 @@ def flaw_of_use(signature: Signature, fields: Sequence[Field], body: Body, now: 
     if b"x" in signature.tags and int(signature.tags[b"x"]) + CLOCK_SKEW < now:
         return Flaw(Result.POLICY, "the signature has expired")
     return _flaw_of_body(signature, body)
+
+
+def flaw_of_cover(signature: Signature, fields: Sequence[Field]) -> Flaw | None:
+    """Why a genuine signature does not vouch for what a reader sees: a Subject that it leaves out, or a second field
+    where there may be one, which whoever hands the mail on can put above the signed one (RFC 6376 section 8.15)."""
+    counts = Counter(field.name for field in fields)
+    if any(counts[name] > 1 for name in _ONCE):
+        return Flaw(Result.POLICY, "a field that may be there once is there twice")
+    if counts["subject"] and b"subject" not in signature.names:
+        return Flaw(Result.POLICY, "Subject is not signed")
+    return None
 
 
 def is_signed(signature: Signature, fields: Sequence[Field], names: Sequence[bytes], key: Key) -> bool:

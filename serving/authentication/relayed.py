@@ -7,7 +7,7 @@ urgent and still delivers it: forwarders and lists break honest mail, and nothin
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import assert_never
@@ -34,6 +34,9 @@ PATIENCE = 20.0
 
 GIVE_UP_AFTER = 3600.0
 """Seconds for which a silent DNS is asked again; then nothing proves the sender, and the mail goes to the digest."""
+AT_ONCE, SOON = 4, 2.0
+"""Mails that wait for the DNS together, and seconds until another is looked at: fewer than a stage works on, so that a
+stranger's slow name servers hold up no sender's own mail."""
 LONGEST_FIELD = 400
 """Octets of Authentication-Results that a notification carries along; of a longer one only methods and results."""
 
@@ -93,6 +96,10 @@ async def authenticate(
     return verdict
 
 
+Learn = Callable[[bytes, float], Awaitable[None]]
+"""Hears of a mail whose one Autocrypt field its From domain has signed: its octets, and when it was accepted."""
+
+
 class RelayedMail:
     """The verdict on what a relay handed to us, with what was found for the recipient to read."""
 
@@ -104,25 +111,42 @@ class RelayedMail:
         authserv_id: str,
         trusted_sealers: Collection[str] = (),
         clock: Callable[[], float],
+        learn: Learn | None = None,
     ) -> None:
-        """`authserv_id` is our own domain (RFC 8601 section 2.5)."""
+        """`authserv_id` is our own domain (RFC 8601 section 2.5); `learn` hears what a mail's sender has announced."""
         self._resolver = resolver
         self._sealing = sealing
         self._authserv_id = authserv_id
         self._trusted_sealers = trusted_sealers
         self._clock = clock
+        self._learn = learn
+        self._places = asyncio.Semaphore(AT_ONCE)
 
     async def __call__(self, mail: bytes, accepted_at: float) -> Authenticated | Unverified | Forged:
-        """Of a mail with our stamp above it. Raises Temporary while the DNS is silent, for `GIVE_UP_AFTER` at most."""
-        verdict = await authenticate(
-            mail, stamped(mail), self._resolver, now=accepted_at, trusted_sealers=self._trusted_sealers
-        )
+        """Of a mail with our stamp above it.
+
+        Raises:
+            Temporary: the DNS is silent, for `GIVE_UP_AFTER` at most; or `AT_ONCE` others are waiting for it.
+        """
+        if self._places.locked():
+            raise Temporary("other mail waits for the DNS; it is looked at again", retry_after=SOON)
+        async with self._places:
+            verdict = await authenticate(
+                mail, stamped(mail), self._resolver, now=accepted_at, trusted_sealers=self._trusted_sealers
+            )
+        if self._learn is not None and any(map(_signs_the_announcement, verdict.findings)):
+            await self._learn(mail, accepted_at)
         outcome = settled(verdict, is_last=self._clock() - accepted_at > GIVE_UP_AFTER)
         words = " ".join(f"{finding.method}={finding.result}" for finding in verdict.findings)
         field = results_field(verdict.findings, self._authserv_id)
         if len(field) > LONGEST_FIELD:
             field = f"Authentication-Results: {self._authserv_id}; {words.replace(' ', '; ')}\r\n".encode()
         return replace(outcome, results=Results(words, self._sealing.seal(field)))
+
+
+def _signs_the_announcement(finding: Finding) -> bool:
+    """Whether the From domain itself vouches for an Autocrypt field: anybody can put one above what it signed."""
+    return finding.result is Result.PASS and finding.is_aligned and b"autocrypt" in finding.signed
 
 
 def settled(verdict: Verdict, *, is_last: bool = False) -> Authenticated | Unverified | Forged:
@@ -180,6 +204,8 @@ async def _judged(
     awaited = [*aligned, chain.finding] if chain.is_trusted else aligned
     if any(finding.result is Result.TEMPERROR for finding in awaited):
         return Verdict(Standing.UNKNOWN, SILENCE, findings, is_temporary=True)
+    if any(finding.signed for finding in aligned):  # genuine: to reject it would lose its owner's own mail
+        return Verdict(Standing.UNKNOWN, "its signature leaves out what a reader sees", findings)
     if policy.request is Request.REJECT:
         return Verdict(Standing.FAILED, "the From domain asks to reject what it did not send", findings)
     return Verdict(Standing.UNKNOWN, "nothing proves the From domain", findings)

@@ -7,16 +7,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, Protocol
 
 from serving.addresses import canonical_domain, is_within, parents
-from serving.authentication.mail_sender import sender_address, sender_domain
+from serving.authentication.mail_sender import sender_domain
 from serving.pipeline import Authenticated, Forged, Unverified
 from serving.sealing import UnsealingKey
 from serving.stage import Work
 
 Relayed = Callable[[bytes, float], Awaitable[Authenticated | Unverified | Forged]]
 """The verdict on a relayed mail as it is stored, accepted at that moment (seconds since the epoch)."""
-
-Learn = Callable[[bytes, str, float], Awaitable[None]]
-"""Hears of a proven mail: its octets, its From address, and when it was accepted (seconds since the epoch)."""
 
 
 class Reader(Protocol):
@@ -28,40 +25,30 @@ class Reader(Protocol):
 class Authentication:
     """Decides whether a notification is of whom its From names."""
 
-    def __init__(
-        self, client: Reader, content: UnsealingKey, relayed: Relayed | None = None, learn: Learn | None = None
-    ) -> None:
-        """Without `relayed` nobody may hand on the mail of others; `learn` hears of each proven mail."""
+    def __init__(self, client: Reader, content: UnsealingKey, relayed: Relayed | None = None) -> None:
+        """Without `relayed` nobody may hand on the mail of others."""
         self._client = client
         self._content = content
         self._relayed = relayed
-        self._learn = learn
 
     async def handle(self, work: Work) -> Authenticated | Unverified | Forged:
-        """Authenticated inside the key's scope, Forged on another principal's domain, Unverified otherwise; what a
-        principal relays for others is judged by SPF, DKIM, DMARC and ARC.
+        """Authenticated inside the key's scope, Forged on another principal's domain, Unverified otherwise; what comes
+        from one that relays is judged by SPF, DKIM, DMARC and ARC alone, for strangers wrote it.
 
         Raises:
             Unsealable: the body is sealed for another key or was altered.
             Temporary: the DNS does not answer.
         """
         mail = self._content.unseal(work.body)
-        outcome = await self._judge(work, mail)
-        address = sender_address(mail)
-        if self._learn is not None and isinstance(outcome, Authenticated) and isinstance(address, str):
-            await self._learn(mail, address, work.accepted_at)
-        return outcome
-
-    async def _judge(self, work: Work, mail: bytes) -> Authenticated | Unverified | Forged:
         principal = next(iter(await self._client.query("principal", id=work.principal)), None)
         is_known = principal is not None and principal["revoked_at"] is None
+        if self._relayed is not None and principal is not None and is_known and _relays(principal):
+            return await self._relayed(mail, work.accepted_at)
         domain = sender_domain(mail)
         if isinstance(domain, Unverified):
             return domain
         if principal is not None and _in_scope(domain, principal["domains"]):
             return Authenticated("api_key") if is_known else Unverified("the API key is revoked")
-        if self._relayed is not None and principal is not None and is_known and _relays(principal):
-            return await self._relayed(mail, work.accepted_at)
         if await self._owned_by_another(domain, work.principal):
             return Forged("the From domain belongs to another sender")
         return Unverified("no such sender" if principal is None else "the From domain is outside the API key's scope")

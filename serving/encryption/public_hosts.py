@@ -20,6 +20,8 @@ LONGEST_WAIT = 5.0
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
+_INNER = tuple(map(ipaddress.IPv6Network, ("fec0::/10", "::/96", "64:ff9b:1::/48")))
+"""Site-local and IPv4-compatible (both withdrawn) and local-use NAT64 (RFC 8215), which Python takes for global."""
 
 
 async def resolve(host: str, resolver: dns.asyncresolver.Resolver | None = None) -> tuple[str, ...]:
@@ -59,6 +61,8 @@ def _meant(address: _Address) -> list[_Address]:
         return [address]
     if address.ipv4_mapped is not None:
         return [address.ipv4_mapped]
+    if any(address in network for network in _INNER):
+        return [ipaddress.IPv6Address("::1")]
     inner = [address.sixtofour, *(address.teredo or ())]
     if address in _NAT64:
         inner.append(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))

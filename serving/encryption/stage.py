@@ -116,11 +116,9 @@ class Encryption:
         return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail, is_ours=True), "smime")
 
     def _mail(self, work: Work, outside: Outside) -> bytes:
-        """The mail as it came; of a relayed one, what was found of its sender above it, and no forgery of that."""
-        mail, results = self._content.unseal(work.body), work.facts.get("results")
-        if not results:
-            return mail
-        return self._content.unseal(b64decode(results)) + without_forged(mail, outside.domain)
+        """The mail as it came, without Authentication-Results in our name but those that we have written."""
+        mail, results = without_forged(self._content.unseal(work.body), outside.domain), work.facts.get("results")
+        return self._content.unseal(b64decode(results)) + mail if results else mail
 
     def _outside(self, work: Work) -> Outside:
         address = self._content.unseal(work.address).decode()

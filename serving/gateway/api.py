@@ -101,6 +101,7 @@ class Api:
         principal = await self._principals.of(request)
         key = _idempotency_key(request)
         draft = await read_draft(request, self._limit, now=self._clock(), make_id=self._new_message_id)
+        await self._principals.insist(request)
         if principal.relays:
             now = datetime.fromtimestamp(self._clock(), UTC)
             draft = stamped(draft, came_by(request), by=self._domain, now=now)

@@ -88,6 +88,15 @@ class Principals:
         self._uses.note(*credential)
         return principal
 
+    async def insist(self, request: Request) -> None:
+        """Once more, where time has passed since `of`: a body may take as long to come as its sender likes.
+
+        Raises:
+            Problem: 401, what the caller came with has ended or was revoked meanwhile; 503 as above.
+            BrokerUnavailable: nobody can tell now.
+        """
+        await self._known_by(await self._credential(_presented(request)))
+
     def _count_failure(self, request: Request, refusal: Problem) -> None:
         """Raises Problem 429 instead, where the address is locked."""
         if refusal.answer.status != 401:

@@ -36,4 +36,5 @@ def came_by(request: Request) -> Trace:
 
 def stamped(draft: Draft, trace: Trace, *, by: str, now: datetime) -> Draft:
     """The draft with our trace fields above its mail; `by` is our domain."""
-    return replace(draft, mail=stamp(trace, by, now) + draft.mail)
+    words = repr((trace.client_ip, trace.helo, trace.mail_from)).encode()
+    return replace(draft, mail=stamp(trace, by, now) + draft.mail, request=words + draft.request)

@@ -39,7 +39,10 @@ class Uses:
         try:
             await self._notebook.execute("note_use", uses=[[*credential, at] for credential, at in seen.items()])
         except (BrokerUnavailable, Refused):
+            self._seen = dict([*(seen | self._seen).items()][:MOST])
+        except asyncio.CancelledError:
             self._seen = seen | self._seen
+            raise
 
     async def keep_writing(self) -> None:
         """Write for ever."""

@@ -1,5 +1,6 @@
 """A relay hands on the mail of others: its key proves nothing of them, their own mail has to."""
 
+import asyncio
 from base64 import b64encode
 from collections.abc import Collection, Mapping
 from dataclasses import replace
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from serving.authentication.relayed import GIVE_UP_AFTER, LONGEST_FIELD, RelayedMail
+from serving.authentication.relayed import AT_ONCE, GIVE_UP_AFTER, LONGEST_FIELD, RelayedMail
 from serving.authentication.stage import Authentication
 from serving.effects import hop_of
 from serving.encryption.stage import Encryption
@@ -100,9 +101,78 @@ async def test_only_who_may_relay_hands_on_the_mail_of_others(principal: str, ou
     assert await decide(RSA.sign(MAIL, "example.com"), principal=principal) == outcome
 
 
-async def test_a_relays_own_mail_needs_no_more_than_its_key() -> None:
-    """It is a sender as any other for the domains in its scope."""
-    assert await decide(mail_from("relay.example")) == Authenticated("api_key")
+async def test_nothing_that_comes_from_a_relay_is_believed_for_its_key() -> None:
+    """Strangers write to it in its own name too."""
+    outcome = await decide(mail_from("relay.example"))
+
+    assert isinstance(outcome, Unverified)
+    assert words(outcome) == "spf=none dkim=none dmarc=none arc=none"
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"Subject:", b"Subject: URGENT, production is down\r\nSubject:"),
+        (b"Date:", b"Content-Type: text/html\r\nContent-Type: text/plain\r\nDate:"),
+        (b"To:", b"To: eve@home.example\r\nTo:"),
+    ],
+)
+async def test_a_signature_vouches_for_one_of_each_field(old: bytes, new: bytes) -> None:
+    """What is put above the signed one is what a reader sees, and the classifier; its owner's mail is not rejected."""
+    signed = RSA.sign(MAIL, "example.com")
+    header, _, mail = signed.partition(b"From:")
+    outcome = await decide(header + (b"From:" + mail).replace(old, new, 1), trace())
+
+    assert isinstance(outcome, Unverified)
+    assert outcome.reason == "its signature leaves out what a reader sees"
+
+
+async def test_a_signature_without_the_subject_vouches_for_no_words() -> None:
+    """Anybody could write another one."""
+    signed = RSA.sign(MAIL, "example.com", include_headers=[b"from", b"to", b"date"])
+
+    assert isinstance(await decide(signed), Unverified)
+
+
+@pytest.mark.parametrize(
+    ("mail", "signs", "is_heard"),
+    [
+        (b"Autocrypt: addr=ops@example.com; keydata=AA==\r\n" + MAIL, True, True),
+        (b"Autocrypt: addr=ops@example.com; keydata=AA==\r\n" + MAIL, False, False),
+        (MAIL, True, False),
+    ],
+)
+async def test_an_announcement_is_heard_where_its_domain_has_signed_it(
+    mail: bytes, signs: bool, is_heard: bool
+) -> None:
+    """A field put above somebody's genuine mail would have all later mail to them sealed to a stranger."""
+    heard: list[float] = []
+
+    async def learn(_: bytes, accepted_at: float) -> None:
+        heard.append(accepted_at)
+
+    names = [b"from", b"to", b"subject", b"date", *([b"autocrypt"] if signs and b"Autocrypt" in mail else [])]
+    signed = RSA.sign(mail, "example.com", include_headers=names)
+    resolver = Zones({name: zone for each in (ALL_KEYS, ALL_SPF, REJECT) for name, zone in each.items()})
+    relayed = RelayedMail(resolver, CONTENT.sealing_key, authserv_id="gate.example", clock=lambda: NOW, learn=learn)
+
+    assert isinstance(
+        await relayed(stamp(NONE, "gate.example", datetime.fromtimestamp(NOW, UTC)) + signed, NOW), Authenticated
+    )
+    assert heard == ([NOW] if is_heard else [])
+
+
+async def test_a_strangers_slow_name_servers_hold_up_nobody_else() -> None:
+    """Each mail may wait for twenty seconds; a stage works on eight at once, alarms among them."""
+    resolver = Zones({}, silent={"_dmarc.example.com"})
+    relayed = RelayedMail(resolver, CONTENT.sealing_key, authserv_id="gate.example", clock=lambda: NOW)
+    waiting = [asyncio.create_task(relayed(MAIL, NOW)) for _ in range(AT_ONCE)]
+    await asyncio.sleep(0)
+    with pytest.raises(Temporary, match="other mail waits"):
+        await relayed(MAIL, NOW)
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
 
 
 async def test_a_silent_dns_is_asked_again_for_an_hour_and_fails_nobody() -> None:
@@ -137,6 +207,14 @@ async def test_the_recipient_reads_what_was_found_and_no_forgery_of_it() -> None
     assert above.count(b"Authentication-Results: gate.example") == 1
     assert b"dkim=pass header.d=example.com header.s=s1" in above
     assert b"spf=pass smtp.mailfrom=example.com" in above
+
+
+async def test_nobody_writes_results_in_our_name() -> None:
+    """Nor who comes with an API key: a mail program believes the field for its name alone."""
+    got = await opened(FORGED_RESULTS + MAIL, Authenticated("api_key"))
+
+    assert b"Authentication-Results" not in got
+    assert got.endswith(MAIL)
 
 
 async def test_findings_that_are_too_long_to_carry_leave_their_results() -> None:

@@ -1,5 +1,9 @@
 """The HTTP API tells callers apart: keys that end, quotas, and addresses that fail too often."""
 
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
 import httpx
 import pytest
 from starlette.requests import Request
@@ -9,7 +13,7 @@ from serving.errors import BrokerUnavailable
 from serving.gateway.limits import FAILURES, FIRST_LOCK
 from serving.gateway.problems import Problem
 from serving.gateway.uses import MOST, Uses
-from tests.unit.gateways import Clock, FakeBroker, Setting, is_refusal
+from tests.unit.gateways import RAW, Clock, FakeBroker, Setting, is_refusal
 
 
 async def ask(setting: Setting, key: str | None = None, path: str = "/statement") -> httpx.Response:
@@ -166,3 +170,38 @@ async def test_without_the_broker_no_failure_is_counted(setting: Setting) -> Non
     setting.broker.is_up = True
 
     assert (await ask(setting, new_key().key)).status_code == 401
+
+
+async def test_a_key_that_ends_while_its_mail_comes_in_sends_nothing(setting: Setting) -> None:
+    """A body may take as long as its sender likes, and the key was somebody else's an hour ago."""
+    key = new_key().key
+    setting.enroll(key, "p1", expires_at=setting.clock.now + 1.0)
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield RAW[:20]
+        setting.clock.now += 3_600.0
+        yield RAW[20:]
+
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "message/rfc822"}
+    answer = await setting.http.post("/notify", content=slowly(), headers=headers)
+
+    assert is_refusal(answer, 401, "unauthorized")
+    assert setting.broker.accepted == {}
+
+
+async def test_uses_that_were_not_written_when_it_ends_are_kept() -> None:
+    """The last write, on the way out, has them."""
+
+    class Hanging(FakeBroker):
+        async def execute(self, _: str, /, **__: Any) -> dict[str, Any]:
+            await asyncio.Event().wait()
+            return {}
+
+    uses = Uses(Hanging(), Clock())
+    uses.note("key", "k")
+    writing = asyncio.create_task(uses.write())
+    await asyncio.sleep(0)
+    writing.cancel()
+    await asyncio.gather(writing, return_exceptions=True)
+
+    assert uses._seen == {("key", "k"): Clock.now}

@@ -38,6 +38,7 @@ def test_a_stamp_says_again_what_it_was_told(trace: Trace) -> None:
         ("192.0.2.256", "mx", "a@b.example"),
         ("mx.example", "mx", "a@b.example"),
         ("", "mx", "a@b.example"),
+        ("fe80::1%x])\r\nX: y", "mx", "a@b.example"),
         ("192.0.2.1", "mx example", "a@b.example"),
         ("192.0.2.1", "mx\r\nX: y", "a@b.example"),
         ("192.0.2.1", "", "a@b.example"),

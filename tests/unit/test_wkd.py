@@ -194,6 +194,13 @@ def test_no_spelling_of_an_inner_address_is_public(address: object) -> None:
     for outer in ("::ffff:0:0", "64:ff9b::"):
         assert not is_public(str(ip_address(int(ip_address(outer)) + inner)))
     assert not is_public(str(ip_address((0x2002 << 112) + (inner << 80))))
+    assert not is_public(f"::{address}")
+
+
+@pytest.mark.parametrize("address", ["fec0::1", "::10.0.0.1", "64:ff9b:1::5db8:d822", "fe80::1", "::1", "::", "x"])
+def test_what_lies_within_somebodys_net_is_not_public(address: str) -> None:
+    """Python takes three such kinds for global ones."""
+    assert not is_public(address)
 
 
 async def test_a_dns_that_fails_is_not_a_domain_without_keys() -> None:
