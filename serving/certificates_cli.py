@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from serving.encryption.bundle import Block
 
 Address = Annotated[str, typer.Argument(help="A registered recipient's address.")]
+TRIES = 5
 Change = Callable[[list["Block"]], Sequence["Block"]]
 
 
@@ -123,12 +124,15 @@ def _writer(settings: Settings, address: str, change: Change) -> "Callable[[Clie
     sealing = load_unsealing(settings.keys, "content").sealing_key
 
     async def work(client: Client) -> "Sequence[Block]":
-        row = await _row(settings, client, address)
-        text = bundle(change(_held(settings, row)))
-        kept = blocks(text.encode())
-        sealed = sealing.seal(text.encode()).hex() if kept else None
-        await client.execute("enroll_recipient", **{**row, "certificate": sealed})
-        return kept
+        for _ in range(TRIES):
+            row = await _row(settings, client, address)
+            text = bundle(change(_held(settings, row)))
+            kept = blocks(text.encode())
+            sealed = sealing.seal(text.encode()).hex() if kept else None
+            held = {"lookup": row["lookup"], "held": row["certificate"]}
+            if (await client.execute("change_certificate", certificate=sealed, **held))["changed"]:
+                return kept
+        raise ConfigurationError("somebody changes this recipient's certificates at the same time; try again")
 
     return work
 

@@ -9,6 +9,10 @@ class ConfigurationError(ClarionError):
     """The process cannot start as it is set up; the message names the setting."""
 
 
+class NotThereYet(ConfigurationError):
+    """What the process needs to start does not answer; the message names the setting. It may do so in a moment."""
+
+
 class BrokerUnavailable(ClarionError):
     """No broker answers on the socket; connect again later."""
 

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NoReturn, Protocol
 
-from serving.errors import ClarionError
 from serving.expiring import Lapsing, lapsing
 from serving.letters import begin_letter
 from serving.sealing import LookupKey, UnsealingKey
@@ -51,8 +50,8 @@ async def keep_warning(
     while True:
         try:
             count = await warn(store, content, lookup, mail_from, datetime.fromtimestamp(clock(), UTC))
-        except ClarionError as error:
-            _log.warning("whose certificates end soon is not known: %s", error)
+        except Exception as error:  # whatever one recipient's row holds, tomorrow's look is not given up for it
+            _log.warning("whose certificates end soon is not known: %s", type(error).__name__)
         else:
             if count:
                 _log.warning("recipients whose certificates end soon: %d; `clarion keys expiring` lists them", count)

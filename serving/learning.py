@@ -60,7 +60,7 @@ class Learning:
         if kept is None:
             return
         sealed = self._content.sealing_key.seal(kept.encode()).hex()
-        await self._store.execute("learn_certificate", lookup=rows[0]["lookup"], certificate=sealed, held=held)
+        await self._store.execute("change_certificate", lookup=rows[0]["lookup"], certificate=sealed, held=held)
 
 
 def _is_automatic_answer(mail: Mail) -> bool:

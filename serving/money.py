@@ -48,10 +48,10 @@ def clearing_of(provider: str) -> str:
     return f"clearing:{provider}"
 
 
-def card_of(wallet: str) -> str:
+def card_of(provider: str, wallet: str) -> str:
     """What a provider owes us of the card of a wallet's owner: a clearing account for each payer, so that a statement
     can tell of it."""
-    return f"card:{wallet.removeprefix('wallet:')}"
+    return f"card:{provider}:{wallet.removeprefix('wallet:')}"
 
 
 def hold(notification: int, source: str, amount: int) -> Postings:

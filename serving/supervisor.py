@@ -24,9 +24,9 @@ from serving.programs import Program
 FIRST_BACKOFF, LONGEST_BACKOFF = 0.1, 10.0
 SETTLED = 20.0
 POLL = 0.1
-SET_UP_WRONGLY, TRIES = 2, 3
-"""The status of a program of ours that cannot start as it is set up, and how often in a row it must say so: what is in
-its way may be its own predecessor, about to end."""
+SET_UP_WRONGLY, TRIES, INSISTING = 2, 3, 5.0
+"""The status of a program of ours that cannot start as it is set up; how often in a row, and for how many seconds, it
+must say so: what is in its way may be its own predecessor, about to end. What is only not there yet has another."""
 ROOT = Path(__file__).resolve().parent.parent
 
 _log = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class Supervisor:
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._keepers: dict[str, asyncio.Task[None]] = {}
         self._restarts: dict[str, int] = {}
-        self._refusals: dict[str, int] = {}
+        self._refusals: dict[str, list[float]] = {}
         self._lock: IO[str] | None = None
         self._note = self._home / "run" / "scratch"
         self._scratch = Path(tempfile.gettempdir())
@@ -80,7 +80,7 @@ class Supervisor:
         deadline = time.monotonic() + seconds
         for program in self._programs:
             while not await self._is_ready(program):
-                if self._refusals.get(program.name, 0) >= TRIES:
+                if self._insists(program.name):
                     raise ConfigurationError(f"{program.name}: {_last_line(self._log_file(program))}")
                 if time.monotonic() > deadline:
                     raise ConfigurationError(
@@ -121,7 +121,10 @@ class Supervisor:
             started = time.monotonic()
             code = await self._running[program.name].wait()
             await self._bury(program)
-            self._refusals[program.name] = self._refusals.get(program.name, 0) + 1 if code == SET_UP_WRONGLY else 0
+            if code == SET_UP_WRONGLY:
+                self._refusals.setdefault(program.name, []).append(time.monotonic())
+            else:
+                self._refusals.pop(program.name, None)
             backoff = FIRST_BACKOFF if time.monotonic() - started > SETTLED else min(2 * backoff, LONGEST_BACKOFF)
             _log.warning("%s ended (%s); starting it again in %.1f s", program.name, code, backoff)
             await asyncio.sleep(backoff)
@@ -164,6 +167,10 @@ class Supervisor:
             for process in left:
                 end_now(process)
             await asyncio.sleep(0.01)
+
+    def _insists(self, name: str) -> bool:
+        refused = self._refusals.get(name, [])
+        return len(refused) >= TRIES and refused[-1] - refused[0] >= INSISTING
 
     async def _is_ready(self, program: Program) -> bool:
         process = self._running.get(program.name)

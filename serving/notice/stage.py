@@ -13,10 +13,10 @@ from typing import Any, Protocol
 
 from data.parse import Unreadable, parse
 from serving import money
-from serving.addresses import domain_of
+from serving.addresses import canonical_address, domain_of
 from serving.errors import BrokerUnavailable, Refused, Temporary
 from serving.identifiers import format_id
-from serving.mail import split
+from serving.mail import Mail, split
 from serving.notice.letter import About, Request, write_held, write_keyless, write_lapse, write_request
 from serving.pipeline import Asked, Expired, Stage, Told
 from serving.sealing import LookupKey, UnsealingKey
@@ -100,7 +100,7 @@ class Notice:
 
     async def _tell(self, work: Work) -> int | None:
         sender, message_id = await asyncio.to_thread(self._origin, work.body)
-        if domain_of(sender) is None or len(sender) > LONGEST_ADDRESS:
+        if not sender:
             return None
         letter = write_lapse(About(format_id(work.id), message_id), self._post.mail_from, sender, self._now())
         return await self._write(work, "expired", self._lookup.address(sender), sender, letter, is_open=True)
@@ -114,15 +114,17 @@ class Notice:
         return await self._write(work, "keyless", work.recipient, address, letter, is_open=True, once=today)
 
     async def _tell_held(self, work: Work) -> int | None:
-        """A sender that is proven; what others wrote in somebody's name is no reason to write to them."""
+        """A sender that is proven, once a day for each recipient; what others wrote in somebody's name is no reason to
+        write to them."""
         if work.facts.get("authentication", {}).get("outcome") != "authenticated":
             return None
         sender, message_id = await asyncio.to_thread(self._origin, work.body)
-        if domain_of(sender) is None or len(sender) > LONGEST_ADDRESS:
+        if not sender:
             return None
         about = About(format_id(work.id), message_id)
         letter = write_held(about, str(work.facts["held"]), self._post.mail_from, sender, self._now())
-        return await self._write(work, "held", self._lookup.address(sender), sender, letter, is_open=True)
+        once = f"{work.recipient.hex()[:16]}:{self._now():%Y-%m-%d}"
+        return await self._write(work, "held", self._lookup.address(sender), sender, letter, is_open=True, once=once)
 
     async def _write(
         self,
@@ -159,18 +161,37 @@ class Notice:
         return write_request(request, self._post.mail_from, address, self._now())
 
     def _origin(self, body: bytes) -> tuple[str, str]:
-        """The address that the message names as its sender's, and its Message-ID; empty where it names none."""
+        """The address that the message names as its sender's, and its Message-ID; empty where it names none, and where
+        nobody is to be written to."""
         octets = self._content.unseal(body)
+        mail = split(octets)
         try:
             sender = parse(octets).sender
         except Unreadable:
             return "", ""
-        mail = split(octets)
-        message_id = mail.first("message-id").decode("ascii", "replace").strip() if mail else ""
+        is_ours = canonical_address(sender) == canonical_address(self._post.mail_from)
+        if mail is None or is_ours or domain_of(sender) is None or len(sender) > LONGEST_ADDRESS or _is_answer(mail):
+            return "", ""
+        message_id = mail.first("message-id").decode("ascii", "replace").strip()
         return sender, message_id if _MESSAGE_ID.fullmatch(message_id) else ""
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
+
+
+def _is_answer(mail: Mail) -> bool:
+    """Whether a notice about it could begin a loop: an answer, a bounce, a list's mail, or another Clarion's.
+
+    Alerts are `auto-generated` by their nature, and who sends them wants to know (RFC 3834 section 2 is about answers).
+    """
+    names = {field.name for field in mail.fields}
+    automatic, precedence = (mail.first(name).lower() for name in ("auto-submitted", "precedence"))
+    return (
+        bool(names & {"list-id", "clarion-notification"})
+        or automatic.startswith((b"auto-replied", b"auto-notified"))
+        or precedence in (b"bulk", b"junk", b"list")
+        or ("return-path" in names and mail.first("return-path") == b"<>")
+    )
 
 
 def _is_keyless(work: Work) -> bool:

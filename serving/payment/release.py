@@ -46,6 +46,7 @@ class Release:
         if hold.account.startswith("wallet:"):
             order = Order(f"{notification}:capture", Verb.RELEASE, payer_of(hold.account), hold.amount, hold.currency)
         elif hold.reference:
+            self._check_provider(notification, hold)
             order = self._on_card(notification, recipient, hold, Verb.CAPTURE)
         else:
             return
@@ -54,7 +55,15 @@ class Release:
     async def void(self, notification: int, recipient: bytes, hold: Hold) -> None:
         """Return once a card that was held is free; raises Temporary as above. Other holds lie in our ledger alone."""
         if hold.reference:
+            self._check_provider(notification, hold)
             await self._insist(notification, self._on_card(notification, recipient, hold, Verb.VOID), hold)
+
+    def _check_provider(self, notification: int, hold: Hold) -> None:
+        """A card's hold is known to its own provider alone; another one would decline what it never heard of."""
+        keeper = hold.account.split(":")[1] if hold.account.startswith("card:") else self._provider.name
+        if keeper != self._provider.name:
+            log.error("notification %d: its card is held by %s; set CLARION_PROVIDER to that", notification, keeper)
+            raise Temporary(f"the card is held by {keeper}", retry_after=self._after_refusal)
 
     def _on_card(self, notification: int, recipient: bytes, hold: Hold, verb: Verb) -> Order:
         payer = payer_of(money.wallet_of(recipient))

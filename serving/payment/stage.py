@@ -109,7 +109,8 @@ class Payment:
         answer = await exchange(self._ledger, self._provider, order, notification=work.id)
         match answer:
             case Done(reference):
-                return Held(self._dated(replace(hold, account=money.card_of(hold.account), reference=reference)))
+                card = money.card_of(self._provider.name, hold.account)
+                return Held(self._dated(replace(hold, account=card, reference=reference)))
             case Declined():
                 await close(self._ledger, order, answer)
                 return None

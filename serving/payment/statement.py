@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 from serving.identifiers import format_id
 from serving.money import card_of, debt_of
+from serving.payment.providers import HAVE_CARDS
 from serving.web.desk import Line
 
 PAGE = 1_000
@@ -24,7 +25,8 @@ async def movements(
 
     All of it, or `limit` rows and what else belongs to the last of them: a repaid debt is one transfer and two rows.
     """
-    paid = [row for account in (wallet, card_of(wallet)) for row in await _rows(books, account, limit, before)]
+    accounts = (wallet, *(card_of(provider, wallet) for provider in sorted(HAVE_CARDS)))
+    paid = [row for account in accounts for row in await _rows(books, account, limit, before)]
     owed = [_as_owed(row) for row in await _rows(books, debt_of(wallet), limit, before)]
     rows = sorted([*paid, *owed], key=lambda row: int(row["seq"]), reverse=True)
     end = None if limit is None else [row["seq"] for row in rows[limit - 1 : limit]]

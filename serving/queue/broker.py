@@ -17,7 +17,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from serving.errors import ClarionError, ConfigurationError, Refused
+from serving.errors import ClarionError, ConfigurationError, NotThereYet, Refused
 from serving.queue import policy as policies
 from serving.queue import wire
 from serving.queue.consumer import Consumer
@@ -266,7 +266,7 @@ def _raise_descriptor_limit() -> None:
 
 
 def main() -> int:
-    """The command; 2 when it cannot start as it is set up."""
+    """The command; 2 when it cannot start as it is set up, 75 when the store's server is not there yet."""
     parser = argparse.ArgumentParser(prog="python -m serving.queue.broker", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen on")
     parser.add_argument(
@@ -288,6 +288,9 @@ def main() -> int:
         parser.error("name a store: --store, or CLARION_DATABASE")
     try:
         asyncio.run(run(arguments))
+    except NotThereYet as error:
+        print(error, file=sys.stderr)
+        return os.EX_TEMPFAIL
     except ClarionError as error:
         print(error, file=sys.stderr)
         return 2

@@ -94,7 +94,7 @@ async def test_a_certificate_is_learned_where_what_was_seen_is_still_there(clien
     lookup, nobody = LOOKUP.address(ANN).hex(), LOOKUP.address("nobody@home.example").hex()
     asked = [(lookup, "00", None), (lookup, "01", None), (lookup, "01", "00"), (nobody, "02", None)]
     answers = [
-        await client.execute("learn_certificate", lookup=who, certificate=new, held=old) for who, new, old in asked
+        await client.execute("change_certificate", lookup=who, certificate=new, held=old) for who, new, old in asked
     ]
 
-    assert [answer["learned"] for answer in answers] == [True, False, True, False]
+    assert [answer["changed"] for answer in answers] == [True, False, True, False]

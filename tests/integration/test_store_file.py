@@ -160,7 +160,7 @@ class TestFile:
             scans.update((path.stem, step) for step in plan if SCANS_A_TABLE.match(step))
 
         by_hand = {"accounts", "credentials", "depths", "transfers"}
-        when_opened = {"kept_elsewhere", "money_kept", "other_currency"}
+        when_opened = {"last_clearing", "money_kept", "other_currency"}
         sealed = {"address", "body", "certificate", "counts", "envelope", "recipient", "results_counts"}
         rotating = {f"sealed_{each}" for each in sealed}  # by hand too, a page at a time
         assert scans.keys() == by_hand | when_opened | rotating | {"chain_head", "owners", "release_expired"}

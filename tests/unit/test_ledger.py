@@ -3,6 +3,7 @@
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from serving.errors import Refused
 from serving.queue.limits import MAX_AMOUNT
 from serving.queue.store import audit, ledger
 from serving.queue.store.audit import Verdict
-from serving.queue.store.ledger import Posting
+from serving.queue.store.ledger import Posting, link
 from tests.integration.peers import Store
 
 ACCOUNTS = ["wallet:a", "wallet:b", "hold:1", "hold:2", "revenue", "clearing:test"]
@@ -112,6 +113,18 @@ class LedgerMachine(RuleBasedStateMachine):
 def test_any_order_of_any_transfers_keeps_the_sum_the_floors_and_the_chain() -> None:
     """The machine above finds the shortest order that does not."""
     run_state_machine_as_test(LedgerMachine, settings=settings(max_examples=25, stateful_step_count=20, deadline=None))
+
+
+def test_books_of_an_older_release_are_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their times were hashed in milliseconds; what is written since follows on them."""
+    monkeypatch.setattr("serving.queue.store.ledger.link", partial(link, is_older=True))
+    store.now += 0.123456
+    fill(store)
+    monkeypatch.undo()
+    store.now += 0.654321
+    post(store, "4", ("clearing:test", -1), ("wallet:a", 1))
+
+    assert verify(store).intact
 
 
 def fill(store: Store) -> None:

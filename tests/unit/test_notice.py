@@ -13,7 +13,7 @@ from nacl.public import PrivateKey
 from serving.errors import Unsealable
 from serving.notice.letter import Request, write_request
 from serving.notice.stage import LOOK_AGAIN, Notice, Post
-from serving.pipeline import Asked, Expired, Told
+from serving.pipeline import Asked, Expired
 from serving.sealing import LookupKey, UnsealingKey
 from serving.stage import Work
 from serving.web.desk import BadToken
@@ -22,6 +22,7 @@ from tests.unit import works
 
 NOW = 1_795_600_000.0
 UNTIL = NOW + 3_600.0
+
 LAPSED = {"amount": 5, "currency": "EUR", "account": "wallet:ab"}
 CONTENT = UnsealingKey(bytes(PrivateKey.generate()))
 LOOKUP = LookupKey(b"l" * 32)
@@ -232,83 +233,3 @@ async def test_a_letter_that_cannot_be_written_does_not_decide_what_becomes_of_t
         await notice(store).handle(failing)
 
     assert await notice(store).handle(replace(failing, facts={**failing.facts, "failed": ["notice", 7]})) == outcome
-
-
-def keyless(**facts: Any) -> Work:
-    """What encryption sends: nothing was asked of anybody yet."""
-    proven = {"held": "the recipient has no certificate", "authentication": {"outcome": "authenticated"}}
-    asked = work()
-    return replace(asked, facts={**proven, **facts})
-
-
-def letters(store: Store) -> dict[str, EmailMessage]:
-    """What was written, opened, by its kind."""
-    return {
-        kind: email.message_from_bytes(CONTENT.unseal(bytes.fromhex(written["body"])), policy=SMTPUTF8)
-        for (_, kind), written in store.written.items()
-    }
-
-
-async def test_where_a_key_is_missing_both_sides_are_told_and_it_is_looked_into_again(store: Store) -> None:
-    """Held mail of which nobody knows is lost mail."""
-    outcome = await notice(store).handle(keyless())
-    to_recipient, to_sender = letters(store)["keyless"], letters(store)["held"]
-
-    assert outcome == Told((99, 99), NOW + LOOK_AGAIN)
-    assert (to_recipient["To"], to_sender["To"]) == ("ada@home.example", "ward7@hospital.example")
-    assert "OpenPGP or S/MIME certificate" in text_of(to_recipient)
-    assert "it cannot be sealed: the recipient has no certificate." in text_of(to_sender)
-    assert to_sender["In-Reply-To"] == "<lab-1@hospital.example>"
-    assert all(written["is_open"] for written in store.written.values())
-
-
-async def test_a_notice_that_travels_open_names_nobody_and_nothing(store: Store) -> None:
-    """Neither who wrote nor what: not even that it is from a hospital."""
-    await notice(store).handle(keyless())
-    to_recipient, to_sender = letters(store)["keyless"].as_string(), letters(store)["held"].as_string()
-
-    assert not [word for word in ("Potassium", "Lab value", "ospital", "ward7", "lab-1") if word in to_recipient]
-    assert not [word for word in ("Potassium", "Lab value", "ada@home") if word in to_sender]
-
-
-async def test_a_recipient_is_told_once_a_day_however_much_is_held(store: Store) -> None:
-    """The broker knows the day's notice by recipient and day."""
-    await notice(store).handle(keyless())
-    once = {kind: written["once"] for (_, kind), written in store.written.items()}
-
-    assert once == {"keyless": f"{datetime.fromtimestamp(NOW, UTC):%Y-%m-%d}", "held": ""}
-
-
-@pytest.mark.parametrize(
-    ("enrolled", "facts", "kinds"),
-    [
-        (False, {}, ["held"]),
-        (True, {"authentication": {"outcome": "unknown"}}, ["keyless"]),
-        (True, {"authentication": {}, "waiver": "digest"}, ["keyless"]),
-    ],
-)
-async def test_nobody_gets_mail_because_somebody_names_them(
-    store: Store, enrolled: bool, facts: dict[str, Any], kinds: list[str]
-) -> None:
-    """Strangers as recipients, and senders whom nothing proves: both would be mail to the forger's victims."""
-    store.is_enrolled = enrolled
-    await notice(store).handle(keyless(**facts))
-
-    assert [kind for _, kind in store.written] == kinds
-
-
-async def test_what_waits_for_money_is_asked_for_although_it_was_held_before(store: Store) -> None:
-    """Its key came, then its price was due: the fact that it was held is history."""
-    due: dict[str, Any] = {
-        "due": {"amount": 5, "currency": "EUR", "until": UNTIL},
-        "held": "the recipient has no certificate",
-    }
-
-    assert await notice(store).handle(work(**due)) == Asked(99, NOW + LOOK_AGAIN)
-
-
-async def test_a_notice_of_a_missing_key_that_cannot_be_written_holds_the_mail_all_the_same(store: Store) -> None:
-    """The eighth failure would have been the message's end."""
-    failing = replace(keyless(failed=["notice", 7]), address=b"no sealed address")
-
-    assert await notice(store).handle(failing) == Told((), NOW + LOOK_AGAIN)

@@ -18,7 +18,7 @@ LINKS = Links(b"k" * 32)
 TOKEN = LINKS.pay.make(7, 2_000.0)
 RECIPIENT = "ab" * 32
 STATEMENTS: dict[str, list[dict[str, Any]]] = {
-    f"card:{RECIPIENT}": [
+    f"card:stripe:{RECIPIENT}": [
         {"seq": 4, "at": 9.7, "key": "9:held", "notification": "9", "currency": "EUR", "amount": -9},
     ],
     f"debt:wallet:{RECIPIENT}": [

@@ -5,9 +5,6 @@ from dataclasses import dataclass
 from serving.errors import ConfigurationError
 from serving.queue.store.database import Database
 
-AT_THE_DOOR = "clearing:x402"
-"""What senders paid to a facilitator is ours already: no other provider is ever asked for it."""
-
 _OTHERWISE = "or begin new books with another CLARION_HOME or CLARION_DATABASE"
 
 
@@ -19,12 +16,16 @@ class Books:
     provider: str
 
     def check(self, database: Database) -> None:
-        """ConfigurationError where the store's books are others: each mail that is to be paid would end in an error."""
+        """ConfigurationError where the store's books are others: each mail that is to be paid would end in an error.
+
+        The provider may change once nothing is left of what was paid in by way of the last one. What senders paid at
+        the door (x402) is ours already, a card's hold is the card's provider's, and an advance is our own: none of
+        them is asked back from anybody.
+        """
         database.begin_reading()
         try:
             other = database.run("other_currency", {"currency": self.currency}).fetchone()
-            clearings = {"clearing": f"clearing:{self.provider}", "door": AT_THE_DOOR}
-            elsewhere = database.run("kept_elsewhere", clearings).fetchone()
+            last = database.run("last_clearing", {}).fetchone()
             kept = database.run("money_kept", {}).fetchone()["amount"]
         finally:
             database.roll_back()
@@ -32,9 +33,9 @@ class Books:
             raise ConfigurationError(
                 f"the books are in {other['currency']}; set CLARION_CURRENCY={other['currency']} again, {_OTHERWISE}"
             )
-        if elsewhere is not None and kept:
-            name = elsewhere["name"].partition(":")[2]
+        keeper = self.provider if last is None else last["name"].partition(":")[2]
+        if keeper != self.provider and kept > 0:
             raise ConfigurationError(
-                f"wallets hold money that {name} keeps; set CLARION_PROVIDER={name} again, give it all back with "
+                f"wallets hold money that {keeper} keeps; set CLARION_PROVIDER={keeper} again, give it all back with "
                 f"`clarion wallet refund` first, {_OTHERWISE}"
             )

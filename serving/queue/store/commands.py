@@ -37,13 +37,13 @@ def enroll_recipient(
     return {"lookup": lookup, "woken": woken}
 
 
-def learn_certificate(transaction: Transaction, lookup: str, certificate: str, held: str | None) -> Answer:
+def change_certificate(transaction: Transaction, lookup: str, certificate: str | None, held: str | None) -> Answer:
     """Give an enrolled recipient this sealed certificate in place of `held`; nothing changes where another one is there
     meanwhile. Mail that was held for want of a key goes on."""
     row = transaction.one("recipient", lookup=bytes.fromhex(lookup))
     before = None if row is None or row["certificate"] is None else bytes(row["certificate"]).hex()
     if row is None or before != held:
-        return {"learned": False}
+        return {"changed": False}
     enroll_recipient(
         transaction,
         lookup,
@@ -52,7 +52,7 @@ def learn_certificate(transaction: Transaction, lookup: str, certificate: str, h
         json.loads(row["wishes"]),
         json.loads(row["policy"]),
     )
-    return {"learned": True}
+    return {"changed": True}
 
 
 def react(transaction: Transaction, id: str, kind: str, at: float) -> Answer:
@@ -191,7 +191,7 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
         credentials.revoke_principal,
         credentials.note_use,
         enroll_recipient,
-        learn_certificate,
+        change_certificate,
         operators.retry,
         operators.kill,
         operators.replay,

@@ -47,10 +47,21 @@ def balance(transaction: Transaction, account: str) -> int:
 
 
 def link(
-    previous: bytes, seq: int, key: str, notification: int | None, currency: str, at: float, amounts: dict[str, int]
+    previous: bytes,
+    seq: int,
+    key: str,
+    notification: int | None,
+    currency: str,
+    at: float,
+    amounts: dict[str, int],
+    *,
+    is_older: bool = False,
 ) -> bytes:
-    """The hash of a transfer: SHA-256 over the hash before it and the transfer's canonical JSON."""
-    fields = [seq, key, notification, currency, at, sorted(amounts.items())]
+    """The hash of a transfer: SHA-256 over the hash before it and the transfer's canonical JSON.
+
+    `is_older`: as it was written until November 2026, with the time cut to whole milliseconds.
+    """
+    fields = [seq, key, notification, currency, int(at * 1000) if is_older else at, sorted(amounts.items())]
     canonical = json.dumps(fields, separators=(",", ":"))
     return hashlib.sha256(previous + canonical.encode()).digest()
 

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from serving.errors import ConfigurationError
+from serving.errors import ConfigurationError, NotThereYet
 from serving.queue.store.database import HERE, Cursor, Database, Parameters, statement
 from serving.queue.store.migrating import NUMBER, TABLE, check, migrate
 
@@ -48,8 +48,10 @@ class PostgreSQL(Database):
         try:
             _create(address)
             return cls(address, is_broker=True)
+        except psycopg.OperationalError as error:
+            raise NotThereYet(f"the store cannot be opened: {_line(error)}; is the server up?") from error
         except psycopg.Error as error:
-            raise ConfigurationError(f"the store cannot be opened: {_line(error)}; is the server up?") from error
+            raise ConfigurationError(f"the store cannot be opened: {_line(error)}") from error
 
     @property
     def number(self) -> int:
@@ -145,7 +147,7 @@ def _free_number(connection: "psycopg.Connection[Any]", wished: int) -> int:
     for number in numbers:
         if _value(connection, "SELECT pg_try_advisory_lock(%s, %s) AS value", _NUMBERS, number):
             return number
-    raise ConfigurationError(f"{BROKERS} brokers have this store open; stop one first")
+    raise NotThereYet(f"{BROKERS} brokers have this store open; stop one first")
 
 
 def _value(connection: "psycopg.Connection[Any]", query: str, *parameters: Any) -> Any:

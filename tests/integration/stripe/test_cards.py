@@ -116,7 +116,7 @@ async def test_a_held_card_is_captured_for_what_arrived_and_freed_for_what_did_n
     assert not isinstance(lost, FirstTime) or len(lost.drawn) > 3
     assert await held(proxy, client, id_) == at_stripe
     assert (await balance(client, "revenue"), await balance(client, f"hold:{id_}")) == (revenue, 0)
-    assert await balance(client, f"card:{RECIPIENT.hex()}") == -revenue
+    assert await balance(client, f"card:stripe:{RECIPIENT.hex()}") == -revenue
     told = [(line.what, line.amount) for line in map(line_of, await movements(client, WALLET))]
     assert told[-1] == ("set aside for delivery", -120)
     assert sum(amount for _, amount in told) == -revenue
@@ -156,7 +156,7 @@ async def test_a_card_that_was_held_for_what_an_operator_gave_up_is_freed(
 
     assert isinstance(answer, Done)
     assert await held(proxy, client, id_) == "canceled"
-    assert (await balance(client, f"card:{RECIPIENT.hex()}"), await balance(client, f"hold:{id_}")) == (0, 0)
+    assert (await balance(client, f"card:stripe:{RECIPIENT.hex()}"), await balance(client, f"hold:{id_}")) == (0, 0)
 
 
 async def _waits_for_delivery(client: Client, id_: int) -> bool:

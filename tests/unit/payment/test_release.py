@@ -217,3 +217,16 @@ async def test_a_card_held_for_what_was_given_up_is_asked_about_until_it_is_free
     await resume(ledger, provider)
 
     assert ledger.intents["7:hold"]["state"] == state
+
+
+async def test_a_card_that_another_provider_holds_is_not_asked_for_here(
+    ledger: Ledger, provider: Provider, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It never heard of it; the operator has to know which setting would find it."""
+    release, hold = Release(ledger, provider), Hold(5, "EUR", f"card:stripe:{LOOKUP.hex()}", "pi_1")
+    for end in (release, release.void):
+        with pytest.raises(Temporary, match="held by stripe"):
+            await end(7, LOOKUP, hold)
+
+    assert provider.asked == 0
+    assert "CLARION_PROVIDER" in caplog.text

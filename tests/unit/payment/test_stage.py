@@ -17,7 +17,7 @@ from tests.unit import works
 
 RECIPIENT = b"\x01" * 32
 WALLET = f"wallet:{RECIPIENT.hex()}"
-CARD = f"card:{RECIPIENT.hex()}"
+CARD = f"card:stripe:{RECIPIENT.hex()}"
 NOVEMBER = f"wallet:free:{RECIPIENT.hex()}:2026-11"
 NOW = 1_795_600_000.0  # in November 2026
 
