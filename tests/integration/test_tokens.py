@@ -1,5 +1,7 @@
 """Bearer tokens of a real issuer on this machine: which are taken, which are refused, and what its absence does."""
 
+import gzip
+import json
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
@@ -227,6 +229,7 @@ async def test_a_withdrawn_key_is_forgotten_within_the_hour(issuer: Issuer, read
         (DISCOVERY, b"[]", 200),
         (DISCOVERY, {}, 404),
         (JWKS, {"keys": [GOOD], "padding": "x" * LARGEST_DOCUMENT}, 200),
+        (JWKS, gzip.compress(json.dumps({"keys": [GOOD]}).encode()), 200),
         (JWKS, b"\xff", 200),
         (JWKS, {"keys": []}, 200),
         (JWKS, {"keys": {"kid": "rsa"}}, 200),
