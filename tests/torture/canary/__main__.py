@@ -16,12 +16,11 @@ The seed decides which notice is written, and who is killed after how many secon
 import argparse
 import asyncio
 import json
-import math
 import shutil
 import sys
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from random import Random
@@ -41,6 +40,7 @@ from rich.progress import (
 from serving.errors import ClarionError, ConfigurationError
 from serving.queue.client import Client
 from serving.stopping import cancel_on_signals
+from tests.torture.arguments import count, positive
 from tests.torture.canary.cast import Cast, enrol
 from tests.torture.canary.house import House
 from tests.torture.canary.leaks import LEAKS
@@ -218,10 +218,10 @@ def _publish(report: dict[str, Any], arguments: argparse.Namespace, console: Con
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.torture.canary", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--n", type=_count, default=200, help="notifications (default %(default)s)")
+    parser.add_argument("--n", type=count, default=200, help="notifications (default %(default)s)")
     parser.add_argument("--seed", type=int, default=20261125, help="of notices and kills (default %(default)s)")
-    parser.add_argument("--rate", type=_positive, default=25.0, help="canaries a second (default %(default)s)")
-    parser.add_argument("--every", type=_positive, default=1.0, help="seconds between two kills (default %(default)s)")
+    parser.add_argument("--rate", type=positive, default=25.0, help="canaries a second (default %(default)s)")
+    parser.add_argument("--every", type=positive, default=1.0, help="seconds between two kills (default %(default)s)")
     parser.add_argument(
         "--leak", action="append", choices=LEAKS, default=[], help="write one on purpose: it must be found; repeatable"
     )
@@ -229,19 +229,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="the JSON on standard output, the rest on standard error")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave everything in a new folder")
     return parser
-
-
-def _count(text: str) -> int:
-    if text.isascii() and text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError("give a whole number above 0")
-
-
-def _positive(text: str) -> float:
-    with suppress(ValueError):
-        if 0 < float(text) < math.inf:
-            return float(text)
-    raise argparse.ArgumentTypeError("give a number above 0")
 
 
 if __name__ == "__main__":

@@ -16,10 +16,9 @@ seed is the same torture, not the same run.
 import argparse
 import asyncio
 import json
-import math
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,6 +28,7 @@ from rich.console import Console
 from serving.errors import ClarionError, ConfigurationError
 from serving.queue.client import Client
 from serving.stopping import cancel_on_signals
+from tests.torture.arguments import count, positive
 from tests.torture.payments import report as reports
 from tests.torture.payments.bank import BUGS
 from tests.torture.payments.books import read_arrivals, read_journal, read_ledger
@@ -108,31 +108,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m tests.torture.payments", description=(__doc__ or "").splitlines()[0]
     )
-    parser.add_argument("--n", type=_count, default=2_000, help="notifications (default %(default)s)")
+    parser.add_argument("--n", type=count, default=2_000, help="notifications (default %(default)s)")
     parser.add_argument("--seed", type=int, default=20261122, help="of everything that is random (default %(default)s)")
-    parser.add_argument("--rate", type=_positive, default=25.0, help="notifications a second (default %(default)s)")
-    parser.add_argument("--every", type=_positive, default=2.0, help="seconds between two kills (default %(default)s)")
+    parser.add_argument("--rate", type=positive, default=25.0, help="notifications a second (default %(default)s)")
+    parser.add_argument("--every", type=positive, default=2.0, help="seconds between two kills (default %(default)s)")
     parser.add_argument(
-        "--limit", type=_positive, help="seconds for the run (default 120 and a fifth for each notification)"
+        "--limit", type=positive, help="seconds for the run (default 120 and a fifth for each notification)"
     )
     parser.add_argument("--bug", choices=BUGS, help="make a mistake on purpose: the audit must find it")
     parser.add_argument("--report", type=Path, default=REPORT, help="where the JSON goes (default %(default)s)")
     parser.add_argument("--json", action="store_true", help="the JSON on standard output, the rest on standard error")
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="leave books, store and logs in a new folder")
     return parser
-
-
-def _count(text: str) -> int:
-    if text.isascii() and text.isdecimal() and int(text) > 0:
-        return int(text)
-    raise argparse.ArgumentTypeError("give a whole number above 0")
-
-
-def _positive(text: str) -> float:
-    with suppress(ValueError):
-        if 0 < float(text) < math.inf:
-            return float(text)
-    raise argparse.ArgumentTypeError("give a number above 0")
 
 
 if __name__ == "__main__":
