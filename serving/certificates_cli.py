@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving.commands import ask, show
+from serving.commands import AsJson, ask, show
 from serving.errors import ConfigurationError
 from serving.keyring import load_unsealing
 from serving.queue.client import Client
@@ -69,9 +69,7 @@ def remove(
     print(f"removed; {len(changed(address, change))} left")
 
 
-def show_certificates(
-    address: Address, as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False
-) -> None:
+def show_certificates(address: Address, as_json: AsJson = False) -> None:
     """What a recipient's mail can be sealed to, where that came from, until when, and why not."""
     show([_row_of(block, address) for block in changed(address, None)], as_json=as_json)
 

@@ -4,8 +4,9 @@ import asyncio
 import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+import typer
 from rich.console import Console
 from rich.table import Table
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from serving.enrolment import Registrar
 
 Value = TypeVar("Value")
+
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 CONNECT_WITHIN = 2.0
 TIMES = frozenset({"at", "oldest", "available_at", "accepted_at", "died_at", "until"})

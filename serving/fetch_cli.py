@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from serving.certificates_cli import changed, fingerprint_of
-from serving.commands import ask, show
+from serving.commands import AsJson, ask, show
 from serving.errors import ConfigurationError, Unsealable
 from serving.keyring import load_unsealing
 from serving.settings import Settings
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from serving.encryption.bundle import Block
     from serving.encryption.wkd import KeyDirectory
     from serving.expiring import Lapsing
-
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 def fetch(

@@ -10,6 +10,7 @@ from pathlib import Path
 from serving.errors import ConfigurationError, KeyNotHeld, Unsealable
 from serving.sealing import ID_SIZE, PURPOSES, Purpose, SealingKey, UnsealingKey, load_lookup, read_key
 
+MOST_MISSING = 64
 RETRY_AFTER = 60.0
 """Seconds after which mail is tried again whose key is not in the folder."""
 
@@ -51,6 +52,7 @@ class Keyring(UnsealingKey):
         self._folder, self._purpose = folder, purpose
         self._keys = private_keys(folder, purpose)
         self._newest: SealingKey | None = None
+        self._missing: dict[bytes, Version] = {}
 
     @property
     def sealing_key(self) -> SealingKey:
@@ -79,8 +81,14 @@ class Keyring(UnsealingKey):
         return key.unseal(sealed)
 
     def _look_again(self, key_id: bytes) -> UnsealingKey | None:
+        """Nothing is read for a key that was missing before, as long as the folder stays as it is."""
+        version = _version(self._folder)
+        if self._missing.get(key_id) == version:
+            return None
         with suppress(ConfigurationError):
             self._keys = private_keys(self._folder, self._purpose)
+        if key_id not in self._keys:
+            self._missing = dict([*self._missing.items(), (key_id, version)][-MOST_MISSING:])
         return self._keys.get(key_id)
 
 

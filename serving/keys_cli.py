@@ -21,7 +21,7 @@ from serving.rotation import KeptKey
 from serving.sealing import PURPOSES, Purpose
 from serving.settings import Settings
 
-AsJson = Annotated[bool, typer.Option("--json", help="For programs: a line of JSON for each step.")]
+AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 def add_commands(keys: typer.Typer) -> None:

@@ -1,11 +1,12 @@
 """What a proven mail announces of its sender's own certificate (Autocrypt) is kept for the mail that they get, where
 nothing better is known."""
 
+import asyncio
 import logging
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
-from data.parse import Unreadable, parse
 from serving.authentication.mail_sender import sender_address
 from serving.encryption.autocrypt import learned
 from serving.errors import BrokerUnavailable
@@ -55,12 +56,16 @@ class Learning:
         if not rows:
             return
         held = rows[0]["certificate"]
-        text = "" if held is None else self._content.unseal(bytes.fromhex(held)).decode()
-        kept = learned(text, values, address, _written_at(raw, accepted_at))
-        if kept is None:
+        sealed = await asyncio.to_thread(self._kept, held, values, address, _written_at(mail, accepted_at))
+        if sealed is None:
             return
-        sealed = self._content.sealing_key.seal(kept.encode()).hex()
         await self._store.execute("change_certificate", lookup=rows[0]["lookup"], certificate=sealed, held=held)
+
+    def _kept(self, held: str | None, values: list[bytes], address: str, now: datetime) -> str | None:
+        """The sealed certificate to keep in place of the one that is held; None where that stays."""
+        text = "" if held is None else self._content.unseal(bytes.fromhex(held)).decode()
+        kept = learned(text, values, address, now)
+        return None if kept is None else self._content.sealing_key.seal(kept.encode()).hex()
 
 
 def _is_automatic_answer(mail: Mail) -> bool:
@@ -69,10 +74,11 @@ def _is_automatic_answer(mail: Mail) -> bool:
     return answered or mail.first("content-type").lower().startswith(b"multipart/report")
 
 
-def _written_at(raw: bytes, accepted_at: float) -> datetime:
+def _written_at(mail: Mail, accepted_at: float) -> datetime:
     """By its Date, or when it arrived if that is earlier."""
+    arrived = datetime.fromtimestamp(accepted_at, UTC)
     try:
-        date = parse(raw).date or accepted_at
-    except Unreadable:
-        date = accepted_at
-    return datetime.fromtimestamp(min(date, accepted_at), UTC)
+        date = parsedate_to_datetime(mail.first("date").decode("ascii", "replace"))
+    except (ValueError, IndexError, OverflowError):
+        return arrived
+    return min(date.replace(tzinfo=date.tzinfo or UTC), arrived)

@@ -54,6 +54,12 @@ def card_of(provider: str, wallet: str) -> str:
     return f"card:{provider}:{wallet.removeprefix('wallet:')}"
 
 
+def provider_of(account: str) -> str | None:
+    """The provider that a card is held by; None for an account that is no card's."""
+    kind, _, rest = account.partition(":")
+    return rest.partition(":")[0] if kind == "card" else None
+
+
 def hold(notification: int, source: str, amount: int) -> Postings:
     """Set aside; the source is a wallet, a payer's card, or a debt where nobody pays and it is delivered all the
     same."""

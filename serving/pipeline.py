@@ -165,7 +165,7 @@ class EnclosedFree:
 
 @dataclass(frozen=True, slots=True)
 class Keyless:
-    """The policy wants it sealed and there is no usable key: both sides are told, and it is held."""
+    """The policy wants it sealed and there is no usable key: whoever may be told is told, and it is held."""
 
     reason: str
 
@@ -248,7 +248,7 @@ class Expired:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """Both sides know that it is held for want of a key, by the notifications `notices`; look again at `until`."""
+    """Whoever may know that it is held for want of a key was told, by `notices`; look again at `until`."""
 
     notices: tuple[int, ...]
     until: float

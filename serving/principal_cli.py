@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from serving.authentication.subjects import subject_of
-from serving.commands import ask, readable, registrar, show
+from serving.commands import AsJson, ask, readable, registrar, show
 from serving.errors import ConfigurationError, Refused
 from serving.queue.client import Client
 from serving.settings import Settings
@@ -68,7 +68,7 @@ def add_principal(
 
 
 @principal.command("list")
-def list_principals(as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False) -> None:
+def list_principals(as_json: AsJson = False) -> None:
     """All senders with their keys and subjects; a key is shown by the beginning of its SHA-256."""
     rows = ask(Settings.read(), lambda client: client.query("principals"))
     if as_json:

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.commands import ask, duration, show, tell
+from serving.commands import AsJson, ask, duration, show, tell
 from serving.errors import ConfigurationError, Refused
 from serving.identifiers import format_id, parse_id
 from serving.queue.client import Client
@@ -13,7 +13,6 @@ from serving.settings import Settings
 
 queue = typer.Typer(help="Where notifications are.", no_args_is_help=True)
 
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 Limit = Annotated[int, typer.Option(min=1, max=1_000, help="How many at most.")]
 
 

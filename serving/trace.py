@@ -74,7 +74,8 @@ def stamped(mail: bytes) -> Trace:
 
 
 def without_forged(raw: bytes, authserv_id: str) -> bytes:
-    """The mail without the fields that claim to be of `authserv_id`, or of nobody that can be read (section 5).
+    """The mail without the fields that claim to be of `authserv_id`, or of nobody that can be read
+    (RFC 8601 section 5).
 
     All else stays as it came. A bare CR ends a line here, since some readers take it so.
     """

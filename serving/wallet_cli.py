@@ -11,7 +11,7 @@ from typing import Annotated, Any, assert_never
 import typer
 
 from serving import money
-from serving.commands import ask, readable, show
+from serving.commands import AsJson, ask, readable, show
 from serving.errors import ConfigurationError, Refused
 from serving.payment.exchange import Ledger
 from serving.payment.provider import Answer, Declined, Done, NeedsPayer, Provider, TryLater, Unknown
@@ -27,7 +27,6 @@ Owner = Annotated[str, typer.Argument(help="A recipient's address, or a sender's
 IsSender = Annotated[bool, typer.Option("--sender", help="The owner is a sender.")]
 Amount = Annotated[float, typer.Argument(min=0.01, max=1_000_000.0, help="In the currency's major unit.")]
 Key = Annotated[str, typer.Option(help="Of an earlier attempt whose answer is not known.")]
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 @wallet.command("top-up")

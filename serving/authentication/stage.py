@@ -37,7 +37,7 @@ class Authentication:
 
         Raises:
             Unsealable: the body is sealed for another key or was altered.
-            Temporary: the DNS does not answer.
+            Temporary: the DNS does not answer, or other mail waits for it.
         """
         mail = self._content.unseal(work.body)
         principal = next(iter(await self._client.query("principal", id=work.principal)), None)

@@ -1,8 +1,8 @@
 """Certificates that people announce in their own mail: the Autocrypt field (Autocrypt Level 1, release 1.1).
 
-It proves nothing: whoever writes a mail writes the field. So it is heard only where the From was authenticated, and a
-certificate learned from it never stands beside or replaces one from a better source. We write no such field ourselves:
-it invites mail that is sealed to us, and the gateway reads none.
+It proves nothing: whoever writes a mail writes the field. So it is heard only where the From domain has signed it, and
+a certificate learned from it never stands beside or replaces one from a better source. We write no such field
+ourselves: it invites mail that is sealed to us, and the gateway reads none.
 """
 
 import base64
@@ -70,9 +70,9 @@ def announced(values: Sequence[bytes], from_address: str) -> Announcement | Unus
 def learned(held: str, values: Sequence[bytes], from_address: str, now: datetime) -> str | None:
     """The bundle that is kept after a mail with these Autocrypt fields, None where it stays `held` ("": nothing is).
 
-    Ask only for a mail that is authenticated, from this one address, neither `Auto-Submitted: auto-replied` nor a
-    `multipart/report`. `now` is the mail's Date, or the time of its arrival if that is earlier: what is older than the
-    certificate that was learned last changes nothing.
+    Ask only for a mail whose From domain has signed the field, from this one address, neither
+    `Auto-Submitted: auto-replied` nor a `multipart/report`. `now` is the mail's Date, or the time of its arrival if
+    that is earlier: what is older than the certificate that was learned last changes nothing.
     """
     known = blocks(held.encode())
     origins = [origin_of(block) for block in known]

@@ -1,4 +1,7 @@
-"""Opening a PGP/MIME mail (RFC 3156) as a recipient's tool should: the signed content whole, or nothing (EFAIL)."""
+"""Opening a PGP/MIME mail (RFC 3156) as a recipient's tool should: the signed content whole, or nothing (EFAIL).
+
+No process of ours opens sealed mail; this judges what is sealed, and what others seal.
+"""
 
 import os
 import subprocess

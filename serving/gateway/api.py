@@ -100,11 +100,11 @@ class Api:
         """202 with the ids, once the store has committed; 402 where a paying sender's wallet does not cover it."""
         principal = await self._principals.of(request)
         key = _idempotency_key(request)
+        trace = came_by(request) if principal.relays else None
         draft = await read_draft(request, self._limit, now=self._clock(), make_id=self._new_message_id)
-        await self._principals.insist(request)
-        if principal.relays:
-            now = datetime.fromtimestamp(self._clock(), UTC)
-            draft = stamped(draft, came_by(request), by=self._domain, now=now)
+        await self._principals.check_again(request)
+        if trace is not None:
+            draft = stamped(draft, trace, by=self._domain, now=datetime.fromtimestamp(self._clock(), UTC))
         paid: dict[str, str] = {}
         if self._payments is not None:
             paid = await self._payments.admit(request, principal.id, len(draft.recipients), key)
@@ -137,7 +137,7 @@ class Api:
             rows = await movements(self._broker, wallet_of_sender(principal.id))
             return Response(as_csv(map(line_of, rows)), media_type="text/csv")
         before = request.query_params.get("before", str(LATEST))
-        if not (before.isascii() and before.isdecimal() and int(before) <= LATEST):
+        if not (len(before) <= len(str(LATEST)) and before.isascii() and before.isdecimal() and int(before) <= LATEST):
             raise problem(400, "bad_page", "before is no number", "give the last line's seq")
         rows = await movements(self._broker, wallet_of_sender(principal.id), limit=100, before=int(before))
         return JSONResponse({"lines": [{"seq": row["seq"], **asdict(line_of(row))} for row in rows]})

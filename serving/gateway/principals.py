@@ -88,7 +88,7 @@ class Principals:
         self._uses.note(*credential)
         return principal
 
-    async def insist(self, request: Request) -> None:
+    async def check_again(self, request: Request) -> None:
         """Once more, where time has passed since `of`: a body may take as long to come as its sender likes.
 
         Raises:

@@ -1,6 +1,6 @@
-"""Our own mails about a notification: to who pays, that money is needed; to who sent, that nobody paid.
+"""Our own mails about a notification: that money is needed, that nobody paid, that it is held for want of a key.
 
-Neither holds anything of the message itself: no subject, no word of its text.
+None holds anything of the message itself: no subject, no word of its text.
 """
 
 import io

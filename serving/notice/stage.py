@@ -1,7 +1,9 @@
-"""The stage that writes our own mails: it asks who is to pay, once, and tells who sent what nobody paid for.
+"""The stage that writes our own mails about a notification: who is to pay is asked, who sent it is told that nobody
+paid, and both sides that it cannot be sealed.
 
 It holds the content key, as the digest writer does, because addresses lie sealed. What it writes is a notification of
-its own: the store makes it in one transaction, once for each kind, so that a crash on either side asks nobody twice.
+its own: the store makes it in one transaction, once for each kind or once a day, so that a crash on either side asks
+nobody twice.
 """
 
 import asyncio

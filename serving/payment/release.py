@@ -60,7 +60,7 @@ class Release:
 
     def _check_provider(self, notification: int, hold: Hold) -> None:
         """A card's hold is known to its own provider alone; another one would decline what it never heard of."""
-        keeper = hold.account.split(":")[1] if hold.account.startswith("card:") else self._provider.name
+        keeper = money.provider_of(hold.account) or self._provider.name
         if keeper != self._provider.name:
             log.error("notification %d: its card is held by %s; set CLARION_PROVIDER to that", notification, keeper)
             raise Temporary(f"the card is held by {keeper}", retry_after=self._after_refusal)

@@ -266,7 +266,7 @@ def _raise_descriptor_limit() -> None:
 
 
 def main() -> int:
-    """The command; 2 when it cannot start as it is set up, 75 when the store's server is not there yet."""
+    """The command; 2 when it cannot start as it is set up, 75 when its store may be had in a moment."""
     parser = argparse.ArgumentParser(prog="python -m serving.queue.broker", description=__doc__)
     parser.add_argument("--socket", type=Path, required=True, help="Unix socket to listen on")
     parser.add_argument(

@@ -9,12 +9,12 @@ from typing import Any
 
 from serving.errors import Refused
 from serving.queue.store import resealing_facts
+from serving.queue.store.resealing_facts import HEAD
 from serving.queue.store.transaction import Transaction
 from serving.queue.values import identifier
 
 Rows = list[dict[str, Any]]
 
-HEAD = 36
 SEALED = ("body", "address", "recipient", "certificate", "envelope")
 """Messages' bodies, notifications' addresses, recipients' addresses and certificates, outgoing mail: columns."""
 RESULTS = "results"
