@@ -20,7 +20,6 @@ KEYS: dict[str, Key] = {
     "ES256": ECKey.generate_key("P-256", {"kid": "ec"}),
     "EdDSA": OKPKey.generate_key("Ed25519", {"kid": "ed"}),
 }
-_SIGNING = jws.JWSRegistry(algorithms=["RS256", "PS256", "ES256", "Ed25519"], strict_check_header=False)
 
 
 GZIP = b"\x1f\x8b"

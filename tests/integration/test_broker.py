@@ -14,8 +14,6 @@ from tests.integration.peers import submission
 
 Eventually = Callable[..., Awaitable[None]]
 
-ENROLMENT: dict[str, Any] = {"lookup": "zz", "address": "", "certificate": None, "wishes": {}, "policy": {}}
-
 
 async def state(client: Client, id_: int) -> str:
     """Where it is."""

@@ -68,6 +68,7 @@ async def test_nothing_worse_takes_the_place_of_anything(client: Client, octets:
     await hear(client, octets)
 
     assert await held(client) == before
+    assert await client.query("recipient", lookup=LOOKUP.address("eve@home.example").hex()) == []
 
 
 async def test_what_an_operator_brings_meanwhile_stays(client: Client) -> None:

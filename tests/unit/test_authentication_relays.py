@@ -89,16 +89,12 @@ async def test_the_mails_own_proofs_decide(mail: bytes, came: Trace, outcome: Ou
     assert replace(found, results=None) == outcome
 
 
-@pytest.mark.parametrize(
-    ("principal", "outcome"),
-    [
-        ("sender", Forged("the From domain belongs to another sender")),
-        ("gone", Forged("the From domain belongs to another sender")),
-    ],
-)
-async def test_only_who_may_relay_hands_on_the_mail_of_others(principal: str, outcome: Outcome) -> None:
+@pytest.mark.parametrize("principal", ["sender", "gone"])
+async def test_only_who_may_relay_hands_on_the_mail_of_others(principal: str) -> None:
     """Or every key would be a way around the scope of every other."""
-    assert await decide(RSA.sign(MAIL, "example.com"), principal=principal) == outcome
+    forged = Forged("the From domain belongs to another sender")
+
+    assert await decide(RSA.sign(MAIL, "example.com"), principal=principal) == forged
 
 
 async def test_nothing_that_comes_from_a_relay_is_believed_for_its_key() -> None:

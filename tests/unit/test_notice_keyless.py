@@ -24,7 +24,7 @@ def store() -> Store:
 
 def keyless(**facts: Any) -> Work:
     """What encryption sends: nothing was asked of anybody yet."""
-    proven = {"held": "the recipient has no certificate", "authentication": {"outcome": "authenticated"}}
+    proven = {"held": "the recipient has no certificate", "authentication": PROVEN}
     asked = work()
     return replace(asked, facts={**proven, **facts})
 

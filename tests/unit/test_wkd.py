@@ -216,9 +216,8 @@ async def test_a_dns_that_fails_is_not_a_domain_without_keys() -> None:
 
 
 @pytest.fixture
-async def dns_of_tests(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[dns.asyncresolver.Resolver]:
+async def dns_of_tests() -> AsyncIterator[dns.asyncresolver.Resolver]:
     """A resolver that asks a real name server on this machine."""
-    monkeypatch.setattr(public_hosts, "LONGEST_WAIT", 0.5)
     loop = asyncio.get_running_loop()
     transport, _ = await loop.create_datagram_endpoint(NameServer, local_addr=("127.0.0.1", 0))
     resolver = dns.asyncresolver.Resolver(configure=False)
@@ -244,8 +243,11 @@ async def test_a_host_has_the_addresses_that_the_dns_says(
 
 
 @pytest.mark.parametrize("trouble", ["silent", "servfail", "garbage"])
-async def test_no_answer_of_the_dns_is_no_missing_host(dns_of_tests: dns.asyncresolver.Resolver, trouble: str) -> None:
+async def test_no_answer_of_the_dns_is_no_missing_host(
+    dns_of_tests: dns.asyncresolver.Resolver, monkeypatch: pytest.MonkeyPatch, trouble: str
+) -> None:
     """Who can silence the DNS would choose the method by which keys are found."""
+    monkeypatch.setattr(public_hosts, "LONGEST_WAIT", 0.5)
     with pytest.raises(Temporary):
         await resolve(f"{trouble}.example", dns_of_tests)
 
