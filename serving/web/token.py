@@ -1,7 +1,7 @@
 """The tokens in the pay page's addresses: each opens one thing, for its time, and nothing else."""
 
 import hashlib
-from typing import Any
+from typing import Any, Literal, get_args
 
 from itsdangerous import BadSignature, URLSafeSerializer
 
@@ -9,6 +9,9 @@ from serving.web.desk import BadToken
 
 SHOWN_AFTERWARDS = 7 * 86_400.0
 """Seconds for which a page still says that it is too late."""
+
+Reaction = Literal["acknowledged", "was_urgent", "not_urgent"]
+"""What a recipient can tell of a notification by a link."""
 
 STATEMENT_FOR = 30 * 86_400.0
 """Seconds for which a link to a statement is good."""
@@ -47,11 +50,30 @@ class StatementTokens:
         return str(self._tokens.read(token, now))
 
 
-class Links:
-    """Both, of one key."""
+class ReactionTokens:
+    """Tell one thing of one notification: whoever has the link may say just that."""
 
     def __init__(self, key: bytes) -> None:
-        self.pay, self.statement = PayTokens(key), StatementTokens(key)
+        self._tokens = {kind: _Tokens(key, f"clarion.{kind}") for kind in get_args(Reaction)}
+
+    def make(self, notification: int, kind: Reaction, until: float) -> str:
+        """The token by which the recipient tells `kind`; it is good until then, seconds since the epoch."""
+        return f"{kind}.{self._tokens[kind].make(notification, until)}"
+
+    def read(self, token: str, now: float) -> tuple[int, Reaction]:
+        """The notification's id and what is told; BadToken for one that is not ours or whose time is over."""
+        kind, _, rest = token.partition(".")
+        for known, tokens in self._tokens.items():
+            if known == kind:
+                return int(tokens.read(rest, now)), known
+        raise BadToken("forged")
+
+
+class Links:
+    """All, of one key."""
+
+    def __init__(self, key: bytes) -> None:
+        self.pay, self.statement, self.reaction = PayTokens(key), StatementTokens(key), ReactionTokens(key)
 
 
 class _Tokens:

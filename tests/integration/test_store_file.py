@@ -31,6 +31,12 @@ def aged(path: Path, to: int) -> sqlite3.Connection:
     """A store as a release of that schema left it: without what came later, and without today's table of numbers."""
     connection = SQLite.open(path).connection
     later = {
+        6: """
+            DROP TABLE suppression;
+            DROP TABLE escalation;
+            DROP TABLE webhook;
+            UPDATE schema_version SET version_num = '5';
+        """,
         5: """
             PRAGMA foreign_keys = OFF;
             CREATE TABLE present AS SELECT * FROM principal;

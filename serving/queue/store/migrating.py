@@ -13,7 +13,7 @@ from serving.queue.store.database import HERE
 
 TABLE = "schema_version"
 NUMBER = "SELECT version_num AS number FROM schema_version"
-VERSION = "5"
+VERSION = "6"
 
 
 def check(number: str) -> bool:

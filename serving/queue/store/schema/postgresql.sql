@@ -187,6 +187,36 @@ CREATE TABLE intent (
 
 CREATE INDEX intent_state ON intent (state, opened_at);
 
+-- Addresses that a receiver has said do not exist, or whose owners want no mail: nothing is sent there.
+CREATE TABLE suppression (
+    lookup BYTEA PRIMARY KEY,
+    reason TEXT NOT NULL,
+    at     DOUBLE PRECISION NOT NULL
+);
+
+-- Whom and what an urgent mail goes to next while its recipient does not acknowledge it; sealed.
+CREATE TABLE escalation (
+    lookup BYTEA PRIMARY KEY,
+    chain  BYTEA NOT NULL
+);
+
+-- What a sender's webhook is to be told, in the order of `id`: each final state of a notification.
+CREATE TABLE webhook (
+    id           BIGINT PRIMARY KEY,
+    notification BIGINT NOT NULL REFERENCES notification (id),
+    principal    TEXT NOT NULL REFERENCES principal (id),
+    event        TEXT NOT NULL,
+    at           DOUBLE PRECISION NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('waiting', 'told', 'given_up')),
+    attempt      BIGINT NOT NULL DEFAULT 0,
+    available_at DOUBLE PRECISION NOT NULL,
+    reply        TEXT NOT NULL DEFAULT ''
+);
+
+CREATE INDEX webhook_waiting ON webhook (available_at) WHERE state = 'waiting';
+CREATE INDEX webhook_notification ON webhook (notification, id);
+CREATE INDEX webhook_principal ON webhook (principal, id);
+
 CREATE TABLE schema_version (version_num TEXT PRIMARY KEY NOT NULL);
 
-INSERT INTO schema_version VALUES ('5');
+INSERT INTO schema_version VALUES ('6');

@@ -183,8 +183,38 @@ CREATE TABLE intent (
 
 CREATE INDEX intent_state ON intent (state, opened_at);
 
+-- Addresses that a receiver has said do not exist, or whose owners want no mail: nothing is sent there.
+CREATE TABLE suppression (
+    lookup BLOB PRIMARY KEY,
+    reason TEXT NOT NULL,
+    at     REAL NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- Whom and what an urgent mail goes to next while its recipient does not acknowledge it; sealed.
+CREATE TABLE escalation (
+    lookup BLOB PRIMARY KEY,
+    chain  BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- What a sender's webhook is to be told, in the order of `id`: each final state of a notification.
+CREATE TABLE webhook (
+    id           INTEGER PRIMARY KEY,
+    notification INTEGER NOT NULL REFERENCES notification (id),
+    principal    TEXT NOT NULL REFERENCES principal (id),
+    event        TEXT NOT NULL,
+    at           REAL NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('waiting', 'told', 'given_up')),
+    attempt      INTEGER NOT NULL DEFAULT 0,
+    available_at REAL NOT NULL,
+    reply        TEXT NOT NULL DEFAULT ''
+) STRICT;
+
+CREATE INDEX webhook_waiting ON webhook (available_at) WHERE state = 'waiting';
+CREATE INDEX webhook_notification ON webhook (notification, id);
+CREATE INDEX webhook_principal ON webhook (principal, id);
+
 CREATE TABLE schema_version (version_num TEXT PRIMARY KEY NOT NULL) STRICT;
 
-INSERT INTO schema_version VALUES ('5');
+INSERT INTO schema_version VALUES ('6');
 
-PRAGMA user_version = 5; -- older releases look here
+PRAGMA user_version = 6; -- older releases look here
