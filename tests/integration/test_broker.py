@@ -60,19 +60,6 @@ async def test_a_repetition_answers_with_the_first_ids_also_after_a_restart(
         await client.accept(submission("key", digest=b"other"))
 
 
-@pytest.mark.parametrize(
-    ("reason", "values"),
-    [
-        ("too_large", {"facts": {"x": "y" * 5000}}),
-        ("too_large", {"body": bytes((26 << 20) + 1)}),
-        ("malformed", {"principal": ""}),
-        ("malformed", {"principal": "p" * 4000}),
-        ("malformed", {"key": ""}),
-        ("malformed", {"key": "k" * 300}),
-        ("malformed", {"digest": bytes(5000)}),
-        ("malformed", {"recipients": 0}),
-    ],
-)
 async def test_a_key_of_each_recipient_makes_a_notification_once(broker: BrokerProcess, client: Client) -> None:
     """Of the list that comes again with one name more, only that one is new; the next message has no such key."""
     first = await client.accept(submission("k", recipients=2, key_each=True))
@@ -86,6 +73,19 @@ async def test_a_key_of_each_recipient_makes_a_notification_once(broker: BrokerP
     assert not {*other.notification_ids} & {*more.notification_ids}
 
 
+@pytest.mark.parametrize(
+    ("reason", "values"),
+    [
+        ("too_large", {"facts": {"x": "y" * 5000}}),
+        ("too_large", {"body": bytes((26 << 20) + 1)}),
+        ("malformed", {"principal": ""}),
+        ("malformed", {"principal": "p" * 4000}),
+        ("malformed", {"key": ""}),
+        ("malformed", {"key": "k" * 300}),
+        ("malformed", {"digest": bytes(5000)}),
+        ("malformed", {"recipients": 0}),
+    ],
+)
 async def test_what_cannot_be_stored_is_refused_and_leaves_nothing_behind(
     client: Client, reason: str, values: dict[str, Any]
 ) -> None:
