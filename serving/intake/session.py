@@ -83,6 +83,7 @@ class Session(Connection):
         self.is_busy = False
         self._login: Caller | None = None
         self._failed_logins = 0
+        self._is_near = False
         self._begun: Begun | None = None
         super().__init__(parts.hostname, parts.door, parts.patience, parts.tls, parts.largest)
 
@@ -94,17 +95,19 @@ class Session(Connection):
     @property
     def extensions(self) -> list[str]:
         """See Connection; AUTH where nobody can read the key on its way."""
-        return [*super().extensions, "AUTH PLAIN LOGIN"] if self._may_log_in else super().extensions
+        offered = super().extensions
+        return [*offered, "AUTH PLAIN LOGIN"] if self._may_log_in else offered
 
     @property
     def _may_log_in(self) -> bool:
-        return self.is_encrypted or self._parts.is_near(self._address)
+        return self.is_encrypted or self._is_near
 
     def connection_made(self, transport: Any) -> None:
         """See Connection: after a TLS handshake nobody has logged in (RFC 3207 section 4.2)."""
         self._login = None
         super().connection_made(transport)
         if self._is_let_in:
+            self._is_near = self._parts.is_near(self._address)
             self._sessions.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:

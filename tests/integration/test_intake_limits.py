@@ -307,7 +307,7 @@ class TestTooSlow:
         await talk.__aenter__()
         for _ in range(90):
             talk.writer.write(b"HELP\r\n")
-        talk.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        talk.writer.transport.pause_reading()
 
         await eventually(lambda: answers(intake))
         talk.writer.close()
