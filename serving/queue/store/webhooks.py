@@ -1,7 +1,8 @@
 """What senders' webhooks are told: an outbox, written with what it tells of, and claimed by who sends it.
 
 The row of an event is made in the transaction of the hop, where the sender's policy has a webhook:
-`{"webhook": {"url": …, "version": n, "rotated_at": …, "gone_at": …}}`. A sender without one costs no question of its own.
+`{"webhook": {"url": …, "version": n, "rotated_at": …, "gone_at": …}}`. A sender without one costs no question of its
+own.
 """
 
 import json
