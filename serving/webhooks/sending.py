@@ -138,8 +138,10 @@ class Sending:
 
     async def _wait(self, *, more: bool) -> None:
         """For an attempt to end, or for the next look; receivers that nothing was sent to for long are left."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._ended.wait(), self.pace.tick if not more or self._is_full() else 0.0)
+        if not more or self._is_full():
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self.pace.tick):  # wait_for of Python 3.11 can miss that we are to end
+                    await self._ended.wait()
         idle = [sender for sender, line in self._lines.items() if not line.busy and self._is_over(line)]
         for sender in idle:
             await self._lines.pop(sender).receiver.close()

@@ -1,7 +1,11 @@
 """What senders are told, without a store: how it is signed, when it is sent again, and where it may go."""
 
+import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -12,7 +16,9 @@ from serving.errors import ConfigurationError
 from serving.sealing import LookupKey
 from serving.settings import Settings
 from serving.webhooks.places import Impossible, Place, Places
+from serving.webhooks.post import Reply
 from serving.webhooks.schedule import STANDARD, Schedule
+from serving.webhooks.sending import Sending
 from serving.webhooks.signing import OVERLAP, Signer, event_of, secret
 
 KEY = LookupKey(bytes(range(32)))
@@ -107,6 +113,69 @@ class TestSchedule:
 
         assert len(waits) == 50
         assert all(wait is not None and 90 <= wait <= 110 for wait in waits)
+
+
+class Endless:
+    """A store that always has another event, and a receiver that takes it, both at once."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.closed: list[str] = []
+        self.is_over = False
+
+    async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:
+        await asyncio.sleep(0)
+        if name == "close_webhook":
+            self.closed.append(parameters["id"])
+            return {"closed": True}
+        self.count += 1
+        return {"events": [{**CLAIMED, "id": str(self.count)}] if self.count % 3 else []}
+
+    async def send(self, url: str, fields: Mapping[str, str], body: bytes) -> Reply:
+        await asyncio.sleep(0)
+        return Reply(bool(url and fields and body), "status 204")
+
+    async def close(self) -> None:
+        self.is_over = True
+
+
+class TestSending:
+    @pytest.mark.parametrize("steps", range(40))
+    async def test_it_ends_whenever_it_is_told_to_and_what_is_on_its_way_is_finished(self, steps: int) -> None:
+        """A program that misses SIGTERM is killed, and every event on its way goes out twice."""
+        endless = Endless()
+        task = asyncio.create_task(Sending(endless, KEY, lambda: endless, dice(1)).run())
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            async with asyncio.timeout(5.0):
+                await task
+
+        assert task.cancelled()
+        assert len(endless.closed) == len(set(endless.closed))
+        assert endless.is_over is bool(endless.closed)
+
+    async def test_an_exception_of_a_receiver_is_an_attempt_that_failed(self) -> None:
+        """Whatever a library makes of an answer, the events behind it go on."""
+        endless, closings = Endless(), []
+
+        class Broken(Endless):
+            async def send(self, url: str, fields: Mapping[str, str], body: bytes) -> Reply:
+                raise UnicodeError(url, fields, body)
+
+        class Store(Endless):
+            async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:
+                if name == "close_webhook":
+                    closings.append((parameters["state"], parameters["reply"]))
+                    task.cancel()
+                return await endless.execute(name, **parameters)
+
+        task = asyncio.create_task(Sending(Store(), KEY, Broken, dice(1)).run())
+        with suppress(asyncio.CancelledError):
+            await task
+
+        assert closings[0] == ("waiting", "it could not be sent (UnicodeError)")
 
 
 async def found(url: str, *addresses: str, networks: tuple[str, ...] = ()) -> Place | Impossible:

@@ -169,8 +169,8 @@ def digest_due(transaction: Transaction, recipient: str, including: str, limit: 
 def webhook_events(
     transaction: Transaction, principal: str, state: str = "", before: int = MAX_ID - 1, limit: int = 100
 ) -> Rows:
-    """What a sender's webhook was told or is to be told, the last first, at most 1,000; `before` is the last `id` of the
-    page before."""
+    """What a sender's webhook was told or is to be told, the last first, at most 1,000; `before` is the last `id` so
+    far."""
     values = {"principal": principal, "state": state, "before": before, "limit": min(limit, 1_000)}
     return _rows(transaction.all("webhook_events", **values))
 
