@@ -19,6 +19,7 @@ from serving.queue_cli import queue
 from serving.settings import Settings
 from serving.terms import Afterwards, Free, Price, Wait, terms
 from serving.wallet_cli import ledger, wallet
+from serving.webhook_cli import webhook
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
 keys = typer.Typer(
@@ -32,6 +33,7 @@ for name, group in (
     ("wallet", wallet),
     ("ledger", ledger),
     ("queue", queue),
+    ("webhook", webhook),
 ):
     app.add_typer(group, name=name)
 

@@ -22,7 +22,7 @@ Value = TypeVar("Value")
 AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 CONNECT_WITHIN = 2.0
-TIMES = frozenset({"at", "oldest", "available_at", "accepted_at", "died_at", "until"})
+TIMES = frozenset({"at", "oldest", "available_at", "accepted_at", "died_at", "until", "rotated_at", "gone_at"})
 
 
 def ask(settings: Settings, work: Callable[[Client], Awaitable[Value]]) -> Value:

@@ -127,6 +127,20 @@ def intake(settings: Settings) -> Program:
     )
 
 
+def webhooks(settings: Settings) -> Program:
+    """Who tells senders' webhooks what became of their mail."""
+    return Program(
+        name="webhooks",
+        command=_python("serving.webhooks"),
+        environment={
+            **settings.environment(),
+            "CLARION_HOME": str(settings.home.resolve()),
+            "CLARION_KEY_FOLDER": str(settings.keys.resolve()),
+        },
+        grace=20.0,
+    )
+
+
 def answers(url: str) -> Probe:
     """A probe: the URL answers 200."""
 

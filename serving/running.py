@@ -42,6 +42,7 @@ async def _run(settings: Settings, console: Console) -> None:
             *await _stand_ins(settings),
             programs.gateway(settings, artefact),
             programs.intake(settings),
+            programs.webhooks(settings),
             programs.mlflow(settings),
         ]
     async with Supervisor(chosen, settings.home) as supervisor:

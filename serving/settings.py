@@ -1,11 +1,12 @@
 """One `Settings`, read from the environment (prefix `CLARION_`) once, where a process starts."""
 
+import ipaddress
 import json
 import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from serving.errors import ConfigurationError
@@ -18,6 +19,12 @@ give 7 days (https://docs.stripe.com/payments/place-a-hold-on-a-payment-method, 
 
 PROTECTED = r"^(https://[^/\s]+|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?)(/\S*)?$"
 """URLs whose answers nobody on the way can change: HTTPS, or this machine."""
+
+
+def _network(text: str) -> str:
+    ipaddress.ip_network(text)
+    return text
+
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
 
@@ -80,6 +87,9 @@ class Settings(BaseSettings):
 
     dns_servers: tuple[str, ...] = ()  # addresses; empty: those that this machine asks
     dns_port: Port = 53
+    webhook_networks: tuple[
+        Annotated[str, AfterValidator(_network)], ...
+    ] = ()  # where webhooks may lie that are not public
     trusted_sealers: tuple[str, ...] = ()  # domains whose ARC seals vouch for what they forwarded
 
     digest_interval: float = 86_400.0

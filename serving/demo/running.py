@@ -44,6 +44,7 @@ async def start(settings: Settings, artefact: Path, view: View, resources: Async
         programs.sandbox(settings),
         programs.receiver(settings),
         programs.gateway(settings, artefact),
+        programs.webhooks(settings),
     ]
     supervisor = await resources.enter_async_context(Supervisor(started_in_order, settings.home))
     client = await Client.connect(settings.socket, timeout=30.0)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from serving.errors import Refused
-from serving.queue.store import hops, intake, operators
+from serving.queue.store import credentials, hops, intake, operators
 from serving.queue.store.group import Group, Verb
 from serving.queue.store.hops import LeaseName, Pending
 from serving.queue.store.intake import NewMessage
@@ -202,6 +202,7 @@ class TestGroup:
         together, apart = Grouped(make_store()), Grouped(make_store())
         moment = {"now": 1_000_000.0}
         for each in (together, apart):
+            each.store.do(lambda t: credentials.enroll_principal(t, "sender", "Ops", [], {"webhook": {"url": "u"}}))
             each.store.database.begin = still(each.store, moment)  # type: ignore[method-assign]
         size = 2 + seed * 3
         answers = [answer for at in range(0, len(verbs), size) for answer in together.commit(*verbs[at : at + size])]
@@ -209,6 +210,9 @@ class TestGroup:
         assert answers == [answer for verb in verbs for answer in apart.commit(verb)]
         assert together.store.dump() == apart.store.dump()
         assert len({type(answer) for answer in answers}) > 1
+        ended = together.store.sql("SELECT id FROM notification WHERE stage IS NULL ORDER BY id")
+        told = together.store.sql("SELECT notification AS id FROM webhook ORDER BY notification")
+        assert [row["id"] for row in told] == [row["id"] for row in ended]
 
 
 def still(store: Store, moment: dict[str, float]) -> Callable[[], float]:

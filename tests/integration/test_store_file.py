@@ -169,6 +169,7 @@ class TestFile:
         when_opened = {"last_clearing", "money_kept", "other_currency"}
         sealed = {"address", "body", "certificate", "counts", "envelope", "recipient", "results_counts"}
         rotating = {f"sealed_{each}" for each in sealed}  # by hand too, a page at a time
+        assert scans.pop("webhook_senders") == "SCAN sender"  # what it has just found by an index
         assert scans.keys() == by_hand | when_opened | rotating | {"chain_head", "owners", "release_expired"}
 
         assert "notification_leased" in scans["release_expired"]

@@ -26,6 +26,15 @@ from tests.integration.test_resealing_store import TestResealing
 from tests.integration.test_retention import TestRetention
 from tests.integration.test_store import TestAccept, TestClaim, TestLease
 from tests.integration.test_waiting import TestDigest, TestMoneyThatComes, TestWakeThatCrossesParking, TestWaking
+from tests.integration.test_webhook_store import (
+    TestWebhookClaim,
+    TestWebhookListing,
+    TestWebhookOutbox,
+    claimed,
+    enrol,
+    sender,
+    tell,
+)
 from tests.interop.postgres import Server
 from tests.unit.test_ledger import (
     test_a_key_posts_once,
@@ -37,10 +46,10 @@ from tests.unit.test_ledger import (
 __all__ = [
     "TestAccept", "TestBooks", "TestClaim", "TestCredentials", "TestDigest", "TestEnds", "TestGroup", "TestHistory",
     "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestReplay", "TestResealing", "TestRetention",
-    "TestWakeThatCrossesParking", "TestWaking", "grouped", "test_a_key_posts_once",
-    "test_a_transfer_in_another_currency_is_refused", "test_an_amount_over_the_limit_is_refused",
-    "test_recipients_with_certificates_are_named_page_by_page", "test_retry_ends_a_wait",
-    "test_the_head_tells_whether_the_end_was_cut_off",
+    "TestWakeThatCrossesParking", "TestWaking", "TestWebhookClaim", "TestWebhookListing", "TestWebhookOutbox",
+    "grouped", "sender", "test_a_key_posts_once", "test_a_transfer_in_another_currency_is_refused",
+    "test_an_amount_over_the_limit_is_refused", "test_recipients_with_certificates_are_named_page_by_page",
+    "test_retry_ends_a_wait", "test_the_head_tells_whether_the_end_was_cut_off",
 ]  # fmt: skip
 
 Catalogue = dict[str, dict[str, tuple[str, bool]]]
@@ -144,6 +153,27 @@ def test_a_claim_passes_over_what_another_broker_is_claiming(server: Server) -> 
     assert (claimed, later) == ([two], [one])
 
 
+def test_a_claim_of_webhooks_passes_over_what_another_broker_is_claiming(server: Server) -> None:
+    """Neither waits for the other, nothing is told twice, and a later event waits for an earlier one all the same."""
+    url = server.database()
+    first, second = Store(PostgreSQL.open(url)), Store(PostgreSQL.open(url))
+    enrol(first, "sender")
+    (one, two) = first.accept(recipients=2).notifications
+    for id_, event in ((one, "delivered"), (one, "bounced"), (two, "delivered")):
+        tell(first, id_, event)
+    first.database.begin()
+    first.sql("SELECT id FROM webhook WHERE notification = :id AND event = 'delivered' FOR UPDATE", id=one)
+
+    during = [event["notification"] for event in claimed(second)]
+    first.database.roll_back()
+    later = [(event["notification"], event["event"]) for event in claimed(first)]
+    first.close()
+    second.close()
+
+    assert during == [str(two)]
+    assert later == [(str(one), "delivered")]
+
+
 def test_brokers_that_are_open_at_once_have_different_numbers(server: Server) -> None:
     """Ids are made of them: two brokers must never give out the same id."""
     url = server.database()
@@ -185,7 +215,7 @@ def test_a_store_of_the_first_schema_here_is_led_to_todays_and_its_keys_still_op
     url, new = server.database(), Store(PostgreSQL.open(server.database()))
     PostgreSQL.open(url).close()
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("DROP TABLE credential")
+        connection.execute("DROP TABLE credential, suppression, escalation, webhook")
         connection.execute("ALTER TABLE principal ADD COLUMN key_hash TEXT NOT NULL UNIQUE")
         connection.execute("INSERT INTO principal VALUES ('p', 'Ops', '{}', 1.0, NULL, 'a')")
         connection.execute("INSERT INTO domain VALUES ('ops.example', 'p')")

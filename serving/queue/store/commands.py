@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import credentials, history, intake, ledger, offsets, operators, resealing, wallets
+from serving.queue.store import credentials, history, intake, ledger, offsets, operators, resealing, wallets, webhooks
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction
 from serving.queue.values import identifier
@@ -204,6 +204,12 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
         write_notice,
         bundle,
         resealing.reseal,
+        webhooks.claim_webhooks,
+        webhooks.close_webhook,
+        webhooks.set_webhook,
+        webhooks.rotate_webhook,
+        webhooks.remove_webhook,
+        webhooks.replay_webhooks,
     )
 }
 

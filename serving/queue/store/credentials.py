@@ -53,6 +53,7 @@ def revoke_principal(transaction: Transaction, id: str) -> Answer:
     if transaction.one("revoke_principal", id=id) is None:
         raise Refused("not_found", "no such principal")
     transaction.run("end_credentials", principal=id)
+    transaction.run("give_up_webhooks", principal=id, reply="the sender is revoked")
     return {"id": id}
 
 

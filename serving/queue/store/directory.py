@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import audit, commands, resealing
+from serving.queue.store import audit, commands, resealing, webhooks
 from serving.queue.store.database import Row
 from serving.queue.store.transaction import MAX_ID, Transaction
 from serving.queue.values import identifier
@@ -166,6 +166,15 @@ def digest_due(transaction: Transaction, recipient: str, including: str, limit: 
     return _rows(rows)
 
 
+def webhook_events(
+    transaction: Transaction, principal: str, state: str = "", before: int = MAX_ID - 1, limit: int = 100
+) -> Rows:
+    """What a sender's webhook was told or is to be told, the last first, at most 1,000; `before` is the last `id` so
+    far."""
+    values = {"principal": principal, "state": state, "before": before, "limit": min(limit, 1_000)}
+    return _rows(transaction.all("webhook_events", **values))
+
+
 def verify_ledger(transaction: Transaction) -> Rows:
     """Whether the ledger is as it was written: `intact`, `transfers`, the chain's `head`, and the first `fault`."""
     return [asdict(audit.verify(transaction))]
@@ -198,6 +207,8 @@ QUERIES: Mapping[str, Query] = {
         body,
         digest_due,
         verify_ledger,
+        webhooks.webhook,
+        webhook_events,
         resealing.sealed_counts,
         resealing.sealed_page,
     )
@@ -205,7 +216,7 @@ QUERIES: Mapping[str, Query] = {
 LONG = frozenset(
     {
         *("recipients_with_certificates", "depths", "peek", "dead_letters", "principals", "verify_ledger"),
-        *("sealed_counts", "sealed_page"),
+        *("sealed_counts", "sealed_page", "webhook", "webhook_events"),
     }
 )  # read whole tables: answered beside the commits
 

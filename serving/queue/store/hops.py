@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from serving.errors import Refused
-from serving.queue.store import history, ledger, wallets
+from serving.queue.store import history, ledger, wallets, webhooks
 from serving.queue.store.database import Row
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction, merged
@@ -88,7 +88,7 @@ def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: P
     if place.analyses:
         history.ripen(transaction, row["message"])
     if edge.kind == "end":
-        _end(transaction, row, edge.to)
+        _end(transaction, row, edge.to, outcome)
 
 
 def note(transaction: Transaction, name: LeaseName, kind: str, facts: Mapping[str, Any]) -> None:
@@ -121,7 +121,7 @@ def bury(transaction: Transaction, row: Row, kind: str, cause: str) -> None:
     transaction.event(row["id"], row["stage"], kind, "dead", {"cause": cause})
     if transaction.topology.places[row["stage"]].analyses:
         history.ripen(transaction, row["message"])
-    _end(transaction, row, "dead")
+    _end(transaction, row, "dead", kind)
 
 
 def extend(transaction: Transaction, name: LeaseName, visibility: float) -> None:
@@ -218,11 +218,13 @@ def _move(transaction: Transaction, row: Row, edge: Edge, facts: str, until: flo
         transaction.touched.add(edge.to)
 
 
-def _end(transaction: Transaction, row: Row, state: str) -> None:
-    """An end takes the outgoing mail with it, and a digest's end is its parents'."""
+def _end(transaction: Transaction, row: Row, state: str, reason: str) -> None:
+    """An end takes the outgoing mail with it, its sender is told, and a digest's end is its parents'."""
     transaction.later("delete_envelope", id=row["id"])
+    webhooks.tell(transaction, row["id"], state, reason)
     parents = "delivered" if state == "delivered" else "dead"
     for child in transaction.all("children_of_digest", via=row["id"]) if row["is_digest"] else ():
         transaction.run("end_parent", id=child["id"], state=parents)
         transaction.later("delete_envelope", id=child["id"])
         transaction.event(child["id"], transaction.topology.digest, parents, parents, {"via": str(row["id"])})
+        webhooks.tell(transaction, child["id"], parents, "digest")

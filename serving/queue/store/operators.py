@@ -45,7 +45,8 @@ def replay(transaction: Transaction, id: str) -> Answer:
     if not row["body"]:
         raise Refused("incomplete", "its body was deleted after the time of retention")
     people = [(row["recipient"], row["address"])]
-    new = NewMessage(row["principal"], row["body"], people, None, b"", _first_facts(transaction, id), row["priority"])
+    first = {**_first_facts(transaction, id), "replays": id}
+    new = NewMessage(row["principal"], row["body"], people, None, b"", first, row["priority"])
     (again,) = intake.insert(transaction, new, transaction.topology.entry, "replays").notifications
     transaction.run("note", id=identifier(id), facts=merged(row["facts"], {"replayed": str(again)}))
     transaction.event(identifier(id), None, "replayed", None, {"as": str(again)})

@@ -1,9 +1,10 @@
-"""What is forgotten after a time: bodies of messages that have ended for every recipient, and idempotency keys, which
-are kept for a week at least.
+"""What is forgotten after a time: bodies of messages that have ended for every recipient, idempotency keys, which are
+kept for a week at least, and what senders' webhooks were told.
 
 Histories, the ledger and counters stay: they hold neither content nor addresses in the clear.
 """
 
+from serving.queue.store import webhooks
 from serving.queue.store.intake import KEPT_EACH
 from serving.queue.store.transaction import Transaction, earliest
 
@@ -15,4 +16,5 @@ def forget(transaction: Transaction, age: float) -> bool:
     before = transaction.now - age
     bodies = transaction.all("forget_bodies", before=earliest(before), count=_AT_ONCE)
     keys = transaction.run("forget_keys", before=min(before, transaction.now - KEPT_EACH), count=_AT_ONCE).rowcount
-    return len(bodies) == _AT_ONCE or keys == _AT_ONCE
+    told = webhooks.forget(transaction, before, _AT_ONCE)
+    return _AT_ONCE in (len(bodies), keys, told)

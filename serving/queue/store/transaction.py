@@ -215,6 +215,7 @@ WAITING = {
     "move": True,
     "delete_envelope": True,
     "insert_event": True,
+    "insert_webhook": True,
 }
 """Writes that may wait, in an order in which none comes before what it refers to; and whether one statement takes all
 of them, as a JSON array of objects (`:rows`, in which octets have no place). While it runs, other threads do."""

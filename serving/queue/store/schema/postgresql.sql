@@ -206,6 +206,7 @@ CREATE TABLE webhook (
     notification BIGINT NOT NULL REFERENCES notification (id),
     principal    TEXT NOT NULL REFERENCES principal (id),
     event        TEXT NOT NULL,
+    reason       TEXT NOT NULL,
     at           DOUBLE PRECISION NOT NULL,
     state        TEXT NOT NULL CHECK (state IN ('waiting', 'told', 'given_up')),
     attempt      BIGINT NOT NULL DEFAULT 0,
@@ -213,7 +214,7 @@ CREATE TABLE webhook (
     reply        TEXT NOT NULL DEFAULT ''
 );
 
-CREATE INDEX webhook_waiting ON webhook (available_at) WHERE state = 'waiting';
+CREATE INDEX webhook_waiting ON webhook (principal, available_at, id) WHERE state = 'waiting';
 CREATE INDEX webhook_notification ON webhook (notification, id);
 CREATE INDEX webhook_principal ON webhook (principal, id);
 

@@ -202,6 +202,7 @@ CREATE TABLE webhook (
     notification INTEGER NOT NULL REFERENCES notification (id),
     principal    TEXT NOT NULL REFERENCES principal (id),
     event        TEXT NOT NULL,
+    reason       TEXT NOT NULL,
     at           REAL NOT NULL,
     state        TEXT NOT NULL CHECK (state IN ('waiting', 'told', 'given_up')),
     attempt      INTEGER NOT NULL DEFAULT 0,
@@ -209,7 +210,7 @@ CREATE TABLE webhook (
     reply        TEXT NOT NULL DEFAULT ''
 ) STRICT;
 
-CREATE INDEX webhook_waiting ON webhook (available_at) WHERE state = 'waiting';
+CREATE INDEX webhook_waiting ON webhook (principal, available_at, id) WHERE state = 'waiting';
 CREATE INDEX webhook_notification ON webhook (notification, id);
 CREATE INDEX webhook_principal ON webhook (principal, id);
 

@@ -1,0 +1,1 @@
+UPDATE webhook SET state = 'given_up', reply = :reply WHERE principal = :principal AND state = 'waiting'

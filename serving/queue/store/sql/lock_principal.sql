@@ -1,0 +1,1 @@
+SELECT policy FROM principal WHERE id = :id AND revoked_at IS NULL

@@ -1,0 +1,1 @@
+SELECT principal FROM message WHERE id = (SELECT message FROM notification WHERE id = :id)

@@ -1,0 +1,3 @@
+UPDATE webhook SET state = 'waiting', attempt = 0, available_at = :now
+WHERE principal = :principal AND (notification = :notification OR (:notification = 0 AND id >= :since))
+    AND state <> 'waiting'

@@ -1,0 +1,1 @@
+UPDATE principal SET policy = :policy WHERE id = :id
