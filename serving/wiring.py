@@ -20,6 +20,7 @@ from serving.settings import Settings
 from serving.stage import Handler, Shortfall
 
 if TYPE_CHECKING:
+    from serving.personal import Personal
     from serving.scoring import Scorer
 
 LONG_CONTEXT = 256
@@ -102,13 +103,19 @@ def _classification(parts: Parts) -> Wired:
     from serving.classification import Classification
 
     scorer = _scorer(parts)
-    return Wired(Classification(scorer).handle, scorer=scorer)
+    return Wired(Classification(scorer, _personal(parts)).handle, scorer=scorer)
 
 
 def _reanalysis(parts: Parts) -> Wired:
     from serving.reanalysis import Reanalysis
 
-    return Wired(Reanalysis(_scorer(parts, max_length=LONG_CONTEXT)).handle)
+    return Wired(Reanalysis(_scorer(parts, max_length=LONG_CONTEXT), _personal(parts)).handle)
+
+
+def _personal(parts: Parts) -> "Personal":
+    from serving.personal import Personal
+
+    return Personal(parts.client, load_unsealing(parts.settings.keys, "content"), time.time)
 
 
 def _scorer(parts: Parts, *, max_length: int | None = None) -> "Scorer":
@@ -127,7 +134,8 @@ def _scorer(parts: Parts, *, max_length: int | None = None) -> "Scorer":
 
 
 def _triage(parts: Parts) -> Wired:
-    from serving.triage import Triage, Wishes
+    from serving.triage import Triage
+    from serving.wishes.wish import Wishes
 
     defaults = Wishes(digest_every=parts.settings.digest_interval)
     return Wired(Triage(parts.client, time.time, defaults=defaults).handle)

@@ -237,5 +237,5 @@ def test_every_place_that_seals_is_one_that_resealing_knows() -> None:
 
 def test_both_sides_speak_of_the_same_blobs() -> None:
     """The broker knows no keys, and whoever holds them does not open the store."""
-    assert {*client_side.PURPOSE_OF} == {*resealing.SEALED, resealing.RESULTS} == EVERYTHING | {resealing.RESULTS}
+    assert {*client_side.PURPOSE_OF} == {*resealing.KINDS} == EVERYTHING | {resealing.RESULTS, resealing.LISTS}
     assert client_side.HEAD == resealing_facts.HEAD

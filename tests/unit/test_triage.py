@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from serving.pipeline import Delayed, Digested, Discarded
 from serving.stage import Work
-from serving.triage import LONGEST_INTERVAL, LONGEST_STRETCH, SHORTEST_INTERVAL, Triage, Wishes
+from serving.triage import LONGEST_STRETCH, Triage
+from serving.wishes.wish import LONGEST_INTERVAL, SHORTEST_INTERVAL, Wishes
 from tests.unit import works
 
 NOW = 1_000_000.0
