@@ -42,7 +42,7 @@ WORDS: Mapping[str, Words] = {
     "unsubscribe": Words(
         "Fewer digests?",
         "A digest holds what could wait, and nothing of it is thrown away unread. From now on you would get "
-        "one a week at most, on Mondays. What is urgent comes at once, as before.",
+        "one a week at most. What is urgent comes at once, as before.",
         "One digest a week at most",
         "One digest a week at most",
         "It is written down. One digest that was begun before may still come; what is urgent comes at once, as before.",
