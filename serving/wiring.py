@@ -142,11 +142,14 @@ def _triage(parts: Parts) -> Wired:
 
 
 def _digest(parts: Parts) -> Wired:
-    from serving.digest.stage import Digest
+    from serving.digest.stage import Digest, Post
+    from serving.web.token import Links
 
     settings = parts.settings
-    content = load_unsealing(settings.keys, "content")
-    return Wired(Digest(parts.client, content, settings.mail_from, time.time).handle)
+    content, lookup = load_unsealing(settings.keys, "content"), load_lookup(settings.keys)
+    links = Links(lookup.derive("pay"))
+    post = Post(settings.mail_from, settings.react_url, settings.unsubscribe_url, links)
+    return Wired(Digest(parts.client, content, post, time.time).handle)
 
 
 def _encryption(parts: Parts) -> Wired:

@@ -26,7 +26,7 @@ HELD = {
     Stage.CLASSIFICATION: {CONTENT, LOOKUP},
     Stage.REANALYSIS: {CONTENT, LOOKUP},
     Stage.TRIAGE: set(),
-    Stage.DIGEST: {CONTENT},
+    Stage.DIGEST: {CONTENT, LOOKUP},
     Stage.ENCRYPTION: {CONTENT, "delivery.public"},
     Stage.PAYMENT: set(),
     Stage.DELIVERY: {DELIVERY},
