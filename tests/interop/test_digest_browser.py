@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import replace
 from email import message_from_bytes, policy
+from email.message import EmailMessage
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
@@ -39,13 +40,19 @@ MAILS = (
 )
 
 
+def mail(sender: str, subject: str, text: str) -> bytes:
+    """As most mail programs write it, with encoded words."""
+    message = EmailMessage()
+    message["From"], message["Subject"] = sender, subject
+    message.set_content(text)
+    return message.as_bytes()
+
+
 def letter(count: int) -> str:
     """The HTML of a digest of so many mails, and one that nothing proves."""
     entries = [
         replace(
-            read_entry(
-                f"From: {sender}\nSubject: {subject}\n\n{text}".encode(), NOW - 3_600 * number, is_verified=True
-            ),
+            read_entry(mail(sender, subject, text), NOW - 3_600 * number, is_verified=True),
             score=score,
             link=f"{GATE}/r/was_urgent.{number}",
         )
