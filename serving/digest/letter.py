@@ -72,10 +72,10 @@ class Group:
     entries: tuple[Numbered, ...]
 
     @property
-    def heading(self) -> str:
-        """The sender, how many there are, and whether nothing proves that they are the sender's."""
+    def note(self) -> str:
+        """What stands behind the sender: how many there are, and that nothing proves that they are the sender's."""
         many = f" ({len(self.entries)} messages)" if len(self.entries) > 1 else ""
-        return f"{self.sender}{many}{'' if self.is_verified else ' (sender not verified)'}"
+        return f"{many}{'' if self.is_verified else ' (sender not verified)'}"
 
 
 def read_entry(raw: bytes, accepted_at: float, *, is_verified: bool, score: float = 0.0, link: str = "") -> Entry:
@@ -150,7 +150,8 @@ def _shortened(text: str, length: int) -> str:
 def _text(title: str, groups: Sequence[Group], cover: Cover) -> str:
     parts = [f"{title} that could wait.\n{_summary(groups, cover)}\n"]
     for group in groups:
-        parts.append(f"{group.heading}\n{'=' * min(len(group.heading), 72)}\n")
+        heading = f"{group.sender}{group.note}"
+        parts.append(f"{heading}\n{'=' * min(len(heading), 72)}\n")
         parts += map(_quoted, group.entries)
     if cover.unsubscribe:
         parts.append(f"--\nOne digest a week at most: {cover.unsubscribe}\n")

@@ -172,7 +172,7 @@ def test_what_came_from_one_sender_stands_together_the_likeliest_urgent_first() 
     forged = replace(_entry(sender="Ops <ops@b.example>", subject="bad", is_verified=False), score=0.9)
     found = grouped([*entries, forged], ZoneInfo("UTC"))
 
-    assert [(group.heading, [each.entry.subject for each in group.entries]) for group in found] == [
+    assert [(f"{group.sender}{group.note}", [each.entry.subject for each in group.entries]) for group in found] == [
         ("Ops <ops@b.example> (2 messages)", ["2", "1"]),
         ("Ci <ci@b.example> (2 messages)", ["9", "3"]),
         ("Ops <ops@b.example> (sender not verified)", ["bad"]),  # never among those of whom it claims to be
