@@ -1,6 +1,7 @@
 """The analyze stage: how urgent a mail is for this recipient, as far as mail and history tell."""
 
-from serving.pipeline import NotUrgent, Uncertain, Unscored, Urgent
+from serving.personal import Personal
+from serving.pipeline import NotUrgent, Postponed, Uncertain, Unscored, Urgent
 from serving.scoring import ModelFailure, Scorer
 from serving.stage import Work
 
@@ -8,14 +9,15 @@ from serving.stage import Work
 class Classification:
     """One look by the champion; what it cannot score, or lies in its narrow band, goes on to reanalysis."""
 
-    def __init__(self, scorer: Scorer) -> None:
+    def __init__(self, scorer: Scorer, personal: Personal) -> None:
         self._scorer = scorer
+        self._personal = personal
 
-    async def handle(self, work: Work) -> Urgent | NotUrgent | Uncertain | Unscored:
+    async def handle(self, work: Work) -> Urgent | Postponed | NotUrgent | Uncertain | Unscored:
         """The prediction as an outcome; a failure of mail or model is an outcome too.
 
         Raises:
-            BrokerUnavailable: the history cannot be read now.
+            BrokerUnavailable: history or wishes cannot be read now.
             Unsealable: the body is sealed for another key.
         """
         try:
@@ -25,5 +27,4 @@ class Classification:
         if self._scorer.is_uncertain(judgement.prediction):
             # The history grows with the final word: reanalysis must not read this mail's own arrival.
             return Uncertain(judgement.prediction, None)
-        decision = Urgent if judgement.prediction.label == "urgent" else NotUrgent
-        return decision(judgement.prediction, judgement.observation)
+        return await self._personal.decide(work, judgement)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from serving import certificates_cli, core_dumps, fetch_cli
+from serving import certificates_cli, core_dumps, fetch_cli, wishes_cli
 from serving.addresses import domain_of
 from serving.commands import ask, registrar
 from serving.errors import ClarionError, ConfigurationError
@@ -90,7 +90,9 @@ def add_recipient(
     sealing: Annotated[
         str | None, typer.Option(help="openpgp or smime, where there are certificates for both.")
     ] = None,
-    not_urgent: Annotated[str, typer.Option(help="digest, delay or discard what is not urgent.")] = "digest",
+    not_urgent: Annotated[
+        str | None, typer.Option(help="digest, delay, deliver or discard what is not urgent; see `wishes`.")
+    ] = None,
     open_mail: Annotated[bool, typer.Option("--open", help="Mail may arrive unsealed.")] = False,
     pays: Annotated[bool, typer.Option(help="Urgent mail costs.")] = True,
     price: Price = None,
@@ -103,19 +105,24 @@ def add_recipient(
     settings = Settings.read()
     if domain_of(address) is None:
         raise ConfigurationError("that is no address; write it as name@example.org")
-    if not_urgent not in ("digest", "delay", "discard"):
-        raise ConfigurationError("--not-urgent takes digest, delay or discard")
+    if not_urgent not in (None, "digest", "delay", "deliver", "discard"):
+        raise ConfigurationError("--not-urgent takes digest, delay, deliver or discard")
     if sealing not in (None, "openpgp", "smime"):
         raise ConfigurationError("--sealing takes openpgp or smime")
     text = _certificates(certificate, address) if certificate else None
     policy = {"open": open_mail, "pays": pays, "card": card, "sealing": sealing, **terms(price, free, wait, then)}
 
     async def work(client: Client) -> None:
-        await registrar(settings, client).recipient(address, text, {"not_urgent": not_urgent}, policy)
+        people = registrar(settings, client)
+        wishes = await people.wishes(address)  # whoever registers somebody anew changes no other wish
+        await people.recipient(address, text, {**wishes, **({"not_urgent": not_urgent} if not_urgent else {})}, policy)
 
     ask(settings, work)
     can_receive = text is not None or open_mail
     print("registered" if can_receive else "registered; mail is held until it has a --certificate or --open")
+
+
+recipient.command("wishes")(wishes_cli.wishes)
 
 
 @recipient.command("reset-offset")

@@ -22,7 +22,7 @@ def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, A
             return _authenticated({"outcome": "unknown", "reason": reason}, results)
         case p.Forged(reason, results):
             return _authenticated({"outcome": "failed", "reason": reason}, results)
-        case p.Urgent() | p.NotUrgent() | p.Uncertain():
+        case p.Urgent() | p.Postponed() | p.NotUrgent() | p.Uncertain():
             return _analysed(outcome)
         case p.Unscored(error):
             return Hop({"model_error": _words(error)})
@@ -61,13 +61,22 @@ def _authenticated(said: dict[str, str], results: v.Results | None) -> Hop:
     return Hop({"authentication": {**said, "found": results.words}, "results": b64encode(results.field).decode()})
 
 
-def _analysed(outcome: p.Urgent | p.NotUrgent | p.Uncertain) -> Hop:
-    facts = {"prediction": asdict(outcome.prediction)}
+def _analysed(outcome: p.Urgent | p.Postponed | p.NotUrgent | p.Uncertain) -> Hop:
+    facts: dict[str, Any] = {"prediction": asdict(outcome.prediction)}
+    until: float | None = None
+    match outcome:
+        case p.Postponed():
+            until = outcome.until
+            facts["quiet"] = {"until": until, "rule": "the recipient's quiet hours, which what is urgent waits for"}
+        case p.NotUrgent() if outcome.match is not None:
+            facts["match"] = asdict(outcome.match)
+        case _:
+            pass
     if outcome.observation is None:
-        return Hop(facts)
+        return Hop(facts, until=until)
     seen = [Seen(each.key, each.count, each.at, each.link) for each in outcome.observation.seen]
     reaction = [Expected(each.key, each.until) for each in outcome.observation.reaction]
-    return Hop(facts, seen=seen, reaction=reaction)
+    return Hop(facts, seen=seen, reaction=reaction, until=until)
 
 
 def _triaged(outcome: p.Discarded | p.Digested | p.Delayed) -> Hop:

@@ -57,6 +57,11 @@ class Registrar:
         )
         return lookup
 
+    async def wishes(self, address: str) -> dict[str, Any]:
+        """What a recipient wishes, as it is stored; nothing for one who is not registered."""
+        rows = await self.client.query("recipient", lookup=self.lookup.address(address).hex())
+        return dict(rows[0]["wishes"]) if rows else {}
+
     async def _enroll(
         self, id_: str, name: str, domains: Sequence[str], policy: Mapping[str, Any], **known_by: str
     ) -> None:

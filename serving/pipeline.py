@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from serving.observation import Observation
 from serving.values import Envelope, Hold, Prediction, Receipt, Results
+from serving.wishes.lists import Match
 
 
 class Stage(StrEnum):
@@ -88,9 +89,22 @@ class Urgent:
 
 
 @dataclass(frozen=True, slots=True)
-class NotUrgent:
+class Postponed:
+    """Urgent, and the recipient's quiet hours hold what is urgent too: it goes on at `until` (seconds since the epoch),
+    to be paid for and delivered as any other."""
+
     prediction: Prediction
     observation: Observation | None
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class NotUrgent:
+    """`match` is the entry of the recipient's lists that fits: it may keep an urgent score from being urgent."""
+
+    prediction: Prediction
+    observation: Observation | None
+    match: Match | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,7 +304,7 @@ class Returned:
 
 Outcome = (
     Authenticated | Unverified | Forged
-    | Urgent | NotUrgent | Uncertain | Unscored | FailedOpen
+    | Urgent | Postponed | NotUrgent | Uncertain | Unscored | FailedOpen
     | Discarded | Digested | Delayed | Bundled
     | Enclosed | EnclosedFree | Keyless | KeyMissing
     | Held | Waived | Free | Due | Unfunded | Owed | Lapsed
@@ -308,11 +322,17 @@ TABLE: Mapping[Stage, Mapping[type[Outcome], Destination]] = {
     },
     Stage.CLASSIFICATION: {
         Urgent: Stage.ENCRYPTION,
+        Postponed: Deferred(Stage.ENCRYPTION),
         NotUrgent: Stage.TRIAGE,
         Uncertain: Stage.REANALYSIS,
         Unscored: Stage.REANALYSIS,
     },
-    Stage.REANALYSIS: {Urgent: Stage.ENCRYPTION, NotUrgent: Stage.TRIAGE, FailedOpen: Stage.ENCRYPTION},
+    Stage.REANALYSIS: {
+        Urgent: Stage.ENCRYPTION,
+        Postponed: Deferred(Stage.ENCRYPTION),
+        NotUrgent: Stage.TRIAGE,
+        FailedOpen: Stage.ENCRYPTION,
+    },
     Stage.TRIAGE: {
         Discarded: End.DISCARDED,
         Digested: Deferred(Stage.DIGEST),

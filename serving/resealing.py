@@ -24,6 +24,7 @@ PURPOSE_OF: Mapping[str, Purpose] = {
     "certificate": "content",
     "envelope": "delivery",
     "results": "content",
+    "lists": "content",
 }
 """What the store keeps sealed, in the broker's words, and the key that opens it."""
 HEAD = 36

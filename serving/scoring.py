@@ -44,10 +44,11 @@ class ModelFailure(ClarionError):
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """One notification's prediction and what its arrival adds to the history."""
+    """One notification's prediction, what its arrival adds to the history, and the message that was judged."""
 
     prediction: Prediction
     observation: Observation
+    message: Message
 
 
 class Scorer:
@@ -92,7 +93,7 @@ class Scorer:
             score = _checked(await self._batches.score(example))
             # The certificate was made by first looks at mail with its history, and speaks of nothing else.
             certificate = self._certificate(message) if with_history and self._is_first_look else None
-            return Judgement(self._prediction(score, offset, certificate), observation)
+            return Judgement(self._prediction(score, offset, certificate), observation, message)
         except Exception as error:
             raise ModelFailure(error) from None
 

@@ -24,6 +24,7 @@ from serving.gateway import machine_payments, metrics
 from serving.gateway.api import Api, Keys
 from serving.gateway.app import application
 from serving.gateway.callers import Callers
+from serving.gateway.ears import Reactions, Subscriptions
 from serving.gateway.guard import QuestionGuard
 from serving.gateway.judge import Judge
 from serving.gateway.mail import Question
@@ -39,7 +40,7 @@ from serving.queue.client import Client, reachable
 from serving.sealing import load_lookup
 from serving.settings import Settings
 from serving.values import Prediction
-from serving.web import pay
+from serving.web import pay, react
 from serving.web.token import Links
 from serving.worker import StageWorker
 
@@ -201,11 +202,14 @@ class Predictions(BaseModel):
 
 
 _public, _pay = application(), pay.application()
+_reactions, _subscriptions = react.application(), react.application()
 
 
 @bentoml.service(**options("gateway"))
 @bentoml.asgi_app(_public, path="/v1")
 @bentoml.asgi_app(_pay, path="/pay", name="pay")
+@bentoml.asgi_app(_reactions, path="/r", name="reactions")
+@bentoml.asgi_app(_subscriptions, path="/u", name="subscriptions")
 @bentoml.asgi_app(metrics.page(), path="/", name="metrics")
 class Gateway:
     """Takes mail in, tells where it is, and holds no key that opens anything."""
@@ -256,6 +260,8 @@ class Gateway:
         links, offer = Links(keys.lookup.derive("pay")), Offer(settings.top_ups, settings.currency)
         _pay.state.desk = PayDesk(self._client, self._provider, links, offer, time.time)
         _pay.state.provider = PAGES[settings.provider]
+        _reactions.state.desk = Reactions(self._client, links, time.time)
+        _subscriptions.state.desk = Subscriptions(self._client, links, time.time)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:

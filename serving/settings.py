@@ -131,7 +131,21 @@ class Settings(BaseSettings):
     @property
     def pay_url(self) -> str:
         """Where the pay page is; a token follows."""
-        return f"{self.public_url.rstrip('/') or f'http://127.0.0.1:{self.http_port}'}/pay"
+        return f"{self._public}/pay"
+
+    @property
+    def react_url(self) -> str:
+        """Where a recipient tells one thing of a mail; a token follows."""
+        return f"{self._public}/r"
+
+    @property
+    def unsubscribe_url(self) -> str:
+        """Where a recipient asks for fewer digests; a token follows."""
+        return f"{self._public}/u"
+
+    @property
+    def _public(self) -> str:
+        return self.public_url.rstrip("/") or f"http://127.0.0.1:{self.http_port}"
 
     @property
     def socket(self) -> Path:

@@ -11,6 +11,7 @@ from serving.pipeline import (
     NotUrgent,
     Outcome,
     Parked,
+    Postponed,
     Stage,
     Unverified,
     Urgent,
@@ -23,7 +24,10 @@ _REQUIRES = {Stage.PAYMENT: ("envelope",), Stage.DELIVERY: ("envelope", "payment
 _PAYERS = ("wallet:", "debt:", "advances", "card:", "hold:")
 _ACCOUNTS = {Stage.PAYMENT: (*_PAYERS, "allowances"), Stage.SETTLEMENT: (*_PAYERS, "revenue")}
 _ANALYSES = frozenset({Stage.AUTHENTICATION, Stage.CLASSIFICATION, Stage.REANALYSIS})
-_PRIORITY: dict[type[Outcome], bool] = {Urgent: True, FailedOpen: True, NotUrgent: False, Unverified: False}
+_PRIORITY: dict[type[Outcome], bool] = {
+    **dict.fromkeys((Urgent, Postponed, FailedOpen), True),
+    **dict.fromkeys((NotUrgent, Unverified), False),
+}
 
 
 def topology() -> Topology:

@@ -20,6 +20,7 @@ from serving.settings import Settings
 from serving.stage import Handler, Shortfall
 
 if TYPE_CHECKING:
+    from serving.personal import Personal
     from serving.scoring import Scorer
 
 LONG_CONTEXT = 256
@@ -102,13 +103,19 @@ def _classification(parts: Parts) -> Wired:
     from serving.classification import Classification
 
     scorer = _scorer(parts)
-    return Wired(Classification(scorer).handle, scorer=scorer)
+    return Wired(Classification(scorer, _personal(parts)).handle, scorer=scorer)
 
 
 def _reanalysis(parts: Parts) -> Wired:
     from serving.reanalysis import Reanalysis
 
-    return Wired(Reanalysis(_scorer(parts, max_length=LONG_CONTEXT)).handle)
+    return Wired(Reanalysis(_scorer(parts, max_length=LONG_CONTEXT), _personal(parts)).handle)
+
+
+def _personal(parts: Parts) -> "Personal":
+    from serving.personal import Personal
+
+    return Personal(parts.client, load_unsealing(parts.settings.keys, "content"), time.time)
 
 
 def _scorer(parts: Parts, *, max_length: int | None = None) -> "Scorer":
@@ -127,18 +134,22 @@ def _scorer(parts: Parts, *, max_length: int | None = None) -> "Scorer":
 
 
 def _triage(parts: Parts) -> Wired:
-    from serving.triage import Triage, Wishes
+    from serving.triage import Triage
+    from serving.wishes.wish import Wishes
 
     defaults = Wishes(digest_every=parts.settings.digest_interval)
     return Wired(Triage(parts.client, time.time, defaults=defaults).handle)
 
 
 def _digest(parts: Parts) -> Wired:
-    from serving.digest.stage import Digest
+    from serving.digest.stage import Digest, Post
+    from serving.web.token import Links
 
     settings = parts.settings
-    content = load_unsealing(settings.keys, "content")
-    return Wired(Digest(parts.client, content, settings.mail_from, time.time).handle)
+    content, lookup = load_unsealing(settings.keys, "content"), load_lookup(settings.keys)
+    links = Links(lookup.derive("pay"))
+    post = Post(settings.mail_from, settings.react_url, settings.unsubscribe_url, links)
+    return Wired(Digest(parts.client, content, post, time.time).handle)
 
 
 def _encryption(parts: Parts) -> Wired:

@@ -26,6 +26,8 @@ KEY_SIZE = 2048
 """Bits of RSA, which every receiver verifies (RFC 8301 section 3.2); Ed25519 (RFC 8463) few do."""
 
 _SIGNED = (b"from", b"to", b"subject", b"date", b"message-id", b"mime-version", b"content-type", b"in-reply-to")
+_UNSUBSCRIBING = (b"list-unsubscribe", b"list-unsubscribe-post")
+"""What a receiver acts upon only where the signature covers it (RFC 8058 section 4)."""
 _ONCE = tuple(name for name in _SIGNED if name != b"in-reply-to")
 
 
@@ -54,7 +56,7 @@ class DkimKey:
             self.domain.encode(),
             self.private,
             canonicalize=(b"relaxed", b"relaxed"),
-            include_headers=[*_SIGNED, *_ONCE],
+            include_headers=[*_SIGNED, *_ONCE, *_UNSUBSCRIBING, *_UNSUBSCRIBING],
         )
         return bytes(header) + mail
 

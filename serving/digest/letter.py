@@ -1,4 +1,4 @@
-"""The digest as a mail: text and HTML that list each mail with its sender, subject, time and text in short.
+"""The digest as a mail: text and HTML that tell the same, a group for each sender, what is most likely urgent first.
 
 No markup of a mail survives: in the text every line of a mail is quoted, in the HTML everything is escaped, and
 characters that reorder others are left out, so that no mail can pass for the digest's own words or for its neighbour.
@@ -7,52 +7,133 @@ characters that reorder others are left out, so that no mail can pass for the di
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from html import escape
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 
 from data.parse import Unreadable, parse
 from serving.letters import begin_letter
+from serving.wishes.hours import UTC
 
 LONGEST_TEXT = 1_500
 LONGEST_LINE = 200
+TEMPLATES = Path(__file__).parent / "templates"
 
 _REORDERING = re.compile("[\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _SPACE = re.compile(r"\s+")
-_STYLE = "border-left:3px solid #ccc;margin:0 0 2em;padding-left:1em"
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One mail as the digest shows it; every field is a single line but `text`."""
+    """One mail as the digest shows it; every field is a single line but `text`. `at` is seconds since the epoch,
+    `score` how likely it was urgent, `link` where its reader says that it was; empty where that would change nothing.
+    """
 
     sender: str
+    address: str
     subject: str
-    time: str
+    at: float
     text: str
     is_verified: bool
+    score: float = 0.0
+    link: str = ""
 
 
-def read_entry(raw: bytes, accepted_at: float, *, is_verified: bool) -> Entry:
+@dataclass(frozen=True, slots=True)
+class Cover:
+    """Whose digest it is, when it is written, in which time zone it tells times, and the URL by which its reader asks
+    for fewer of them."""
+
+    mail_from: str
+    rcpt_to: str
+    now: float
+    zone: ZoneInfo = UTC
+    unsubscribe: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """An entry in its place; `time` as its reader's clocks showed it."""
+
+    number: int
+    entry: Entry
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """What came from one sender, the newest first."""
+
+    sender: str
+    is_verified: bool
+    entries: tuple[Numbered, ...]
+
+    @property
+    def note(self) -> str:
+        """What stands behind the sender: how many there are, and that nothing proves that they are the sender's."""
+        many = f" ({len(self.entries)} messages)" if len(self.entries) > 1 else ""
+        return f"{many}{'' if self.is_verified else ' (sender not verified)'}"
+
+
+def read_entry(raw: bytes, accepted_at: float, *, is_verified: bool, score: float = 0.0, link: str = "") -> Entry:
     """The mail in short; `accepted_at` is seconds since the epoch. What cannot be read is listed as that."""
-    time = f"{datetime.fromtimestamp(accepted_at, UTC):%Y-%m-%d %H:%M} UTC"
     try:
         mail = parse(raw)
     except Unreadable:
-        return Entry("(no sender)", "(a mail that could not be read)", time, "", is_verified)
+        unreadable = "(a mail that could not be read)"
+        return Entry("(no sender)", "", unreadable, accepted_at, "", is_verified, score, link)
     sender = _line(mail.sender_name) or mail.sender or "(no sender)"
-    return Entry(sender, _line(mail.subject) or "(no subject)", time, _shortened(mail.body, mail.body_len), is_verified)
+    subject, text = _line(mail.subject) or "(no subject)", _shortened(mail.body, mail.body_len)
+    return Entry(sender, mail.sender, subject, accepted_at, text, is_verified, score, link)
 
 
-def write_letter(entries: Sequence[Entry], mail_from: str, rcpt_to: str, now: datetime) -> bytes:
+def write_letter(entries: Sequence[Entry], cover: Cover) -> bytes:
     """The digest, RFC 5322 octets with CRLF; without Message-ID, which is given where it leaves."""
-    letter = begin_letter(mail_from, rcpt_to, _title(entries), now)
-    letter.set_content(_text(entries))
-    letter.add_alternative(_html(entries), subtype="html")
-    return letter.as_bytes()
+    title, groups = _title(entries), grouped(entries, cover.zone)
+    letter = begin_letter(cover.mail_from, cover.rcpt_to, title, datetime.fromtimestamp(cover.now, cover.zone))
+    letter.set_content(_text(title, groups, cover))
+    html = _template().render(title=title, groups=groups, cover=cover, summary=_summary(groups, cover))
+    letter.add_alternative(html, subtype="html")
+    return _unsubscribe(cover.unsubscribe) + letter.as_bytes()
+
+
+def grouped(entries: Sequence[Entry], zone: ZoneInfo) -> tuple[Group, ...]:
+    """A group for each sender, numbered through: proven ones first, then by the likeliest urgent, then the newest."""
+    by_sender: dict[tuple[bool, str], list[Entry]] = {}
+    for entry in sorted(entries, key=lambda each: -each.at):
+        by_sender.setdefault((entry.is_verified, entry.address or entry.sender), []).append(entry)
+    ordered = sorted(by_sender.values(), key=lambda group: (not group[0].is_verified, -max(e.score for e in group)))
+    groups, number = [], 1
+    for group in ordered:
+        numbered = (Numbered(place, entry, _time(entry.at, zone)) for place, entry in enumerate(group, number))
+        groups.append(Group(group[0].sender, group[0].is_verified, tuple(numbered)))
+        number += len(group)
+    return tuple(groups)
+
+
+def _unsubscribe(url: str) -> bytes:
+    """Both fields of RFC 8058, which wants HTTPS; elsewhere that of RFC 2369 alone. Not by `EmailMessage`, which would
+    encode what is longer than its lines."""
+    if not url:
+        return b""
+    one_click = "List-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" if url.startswith("https://") else ""
+    return f"List-Unsubscribe: <{url}>\r\n{one_click}".encode()
 
 
 def _title(entries: Sequence[Entry]) -> str:
     return "Your digest: 1 message" if len(entries) == 1 else f"Your digest: {len(entries)} messages"
+
+
+def _summary(groups: Sequence[Group], cover: Cover) -> str:
+    senders = "1 sender" if len(groups) == 1 else f"{len(groups)} senders"
+    return f"From {senders}, what is most likely urgent first. Times are those of {cover.zone.key}."
+
+
+def _time(at: float, zone: ZoneInfo) -> str:
+    return f"{datetime.fromtimestamp(at, zone):%Y-%m-%d %H:%M %Z}"
 
 
 def _line(text: str) -> str:
@@ -66,23 +147,27 @@ def _shortened(text: str, length: int) -> str:
     return f"{shown}\n[… {left} more characters]" if left > LONGEST_LINE else _REORDERING.sub("", text).strip()
 
 
-def _text(entries: Sequence[Entry]) -> str:
-    parts = [f"{_title(entries)} that could wait.\n"]
-    for number, entry in enumerate(entries, 1):
-        quoted = "\n".join(f"> {line}" for line in entry.text.splitlines())
-        parts.append(f"{number}. {entry.subject}\n   {entry.sender}{_warning(entry)}\n   {entry.time}\n\n{quoted}\n")
+def _text(title: str, groups: Sequence[Group], cover: Cover) -> str:
+    parts = [f"{title} that could wait.\n{_summary(groups, cover)}\n"]
+    for group in groups:
+        heading = f"{group.sender}{group.note}"
+        parts.append(f"{heading}\n{'=' * min(len(heading), 72)}\n")
+        parts += map(_quoted, group.entries)
+    if cover.unsubscribe:
+        parts.append(f"--\nOne digest a week at most: {cover.unsubscribe}\n")
     return "\n".join(parts)
 
 
-def _html(entries: Sequence[Entry]) -> str:
-    items = "".join(
-        f'<div style="{_STYLE}"><h3>{number}. <bdi>{escape(entry.subject)}</bdi></h3>'
-        f"<p><bdi>{escape(entry.sender)}</bdi>{escape(_warning(entry))}<br>{entry.time}</p>"
-        f'<pre style="white-space:pre-wrap;font:inherit">{escape(entry.text)}</pre></div>\n'
-        for number, entry in enumerate(entries, 1)
+def _quoted(numbered: Numbered) -> str:
+    entry = numbered.entry
+    lines = "".join(f"> {line}\n" for line in entry.text.splitlines())
+    link = f"\n   Number {numbered.number} was urgent: {entry.link}\n" if entry.link else ""
+    return f"{numbered.number}. {entry.subject}\n   {numbered.time}\n\n{lines}{link}"
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    return f"<!DOCTYPE html>\n<html><body>\n<h2>{_title(entries)} that could wait.</h2>\n{items}</body></html>\n"
-
-
-def _warning(entry: Entry) -> str:
-    return "" if entry.is_verified else " (sender not verified)"
+    return environment.get_template("digest.html")

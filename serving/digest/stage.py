@@ -8,17 +8,20 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
-from serving.digest.letter import Entry, read_entry, write_letter
+from serving.digest.letter import Cover, Entry, read_entry, write_letter
 from serving.errors import Refused, Temporary, Unsealable
 from serving.pipeline import Bundled
 from serving.sealing import UnsealingKey
 from serving.stage import Work
+from serving.web.token import Links
+from serving.wishes.wish import Wishes
 
 LARGEST_DIGEST = 100
+LINK_FOR = 30 * 86_400.0
+"""Seconds for which a link by which something was urgent is good."""
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +35,16 @@ class Store(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Post:
+    """Whose mails digests are, and where their links lead: under `react_url` and `unsubscribe_url` a token follows."""
+
+    mail_from: str
+    react_url: str
+    unsubscribe_url: str
+    links: Links
+
+
+@dataclass(frozen=True, slots=True)
 class _Parent:
     id: str
     entry: Entry
@@ -40,10 +53,10 @@ class _Parent:
 class Digest:
     """Bundles a due notification with the others that are due to the same recipient."""
 
-    def __init__(self, client: Store, content: UnsealingKey, mail_from: str, clock: Callable[[], float]) -> None:
+    def __init__(self, client: Store, content: UnsealingKey, post: Post, clock: Callable[[], float]) -> None:
         self._client = client
         self._content = content
-        self._mail_from = mail_from
+        self._post = post
         self._clock = clock
         self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
 
@@ -68,7 +81,10 @@ class Digest:
         parents = await self._readable_parents(work)
         if not parents:
             raise Temporary("nothing is due that can be opened", retry_after=60.0)
-        address, letter = await asyncio.to_thread(self._letter, work, [parent.entry for parent in parents])
+        rows = await self._client.query("recipient", lookup=work.recipient.hex())
+        wishes = Wishes.read(rows[0]["wishes"] if rows else {})
+        entries = [parent.entry for parent in parents]
+        address, letter = await asyncio.to_thread(self._letter, work, entries, wishes)
         try:
             await self._client.execute(
                 "bundle",
@@ -102,17 +118,27 @@ class Digest:
         bodies = await self._client.query("body", message=str(row["message"]))
         if not bodies:
             raise Unsealable("the body is gone")
-        is_verified = row["facts"].get("authentication", {}).get("outcome") == "authenticated"
-        return _Parent(
-            str(row["id"]), await asyncio.to_thread(self._entry, bodies[0]["body"], row["accepted_at"], is_verified)
+        return _Parent(str(row["id"]), await asyncio.to_thread(self._entry, row, bytes.fromhex(bodies[0]["body"])))
+
+    def _entry(self, row: dict[str, Any], body: bytes) -> Entry:
+        """With a link where a word of the recipient counts: a decision of the classifier can be corrected, no other."""
+        facts = row["facts"]
+        link, prediction = "", facts.get("prediction")
+        if prediction:
+            token = self._post.links.reaction.make(int(row["id"]), "was_urgent", self._clock() + LINK_FOR)
+            link = f"{self._post.react_url}/{token}"
+        return read_entry(
+            self._content.unseal(body),
+            row["accepted_at"],
+            is_verified=facts.get("authentication", {}).get("outcome") == "authenticated",
+            score=prediction["score"] if prediction else 0.0,
+            link=link,
         )
 
-    def _entry(self, body: str, accepted_at: float, is_verified: bool) -> Entry:
-        return read_entry(self._content.unseal(bytes.fromhex(body)), accepted_at, is_verified=is_verified)
-
-    def _letter(self, work: Work, entries: list[Entry]) -> tuple[bytes, bytes]:
+    def _letter(self, work: Work, entries: list[Entry], wishes: Wishes) -> tuple[bytes, bytes]:
         """The address and the digest mail, both sealed anew: a copy might lie under a key that goes meanwhile."""
-        address = self._content.unseal(work.address).decode()
-        letter = write_letter(entries, self._mail_from, address, datetime.fromtimestamp(self._clock(), UTC))
+        address, now = self._content.unseal(work.address).decode(), self._clock()
+        unsubscribe = f"{self._post.unsubscribe_url}/{self._post.links.unsubscribe.make(work.recipient, now)}"
+        letter = write_letter(entries, Cover(self._post.mail_from, address, now, wishes.zone, unsubscribe))
         seal = self._content.sealing_key.seal
         return seal(address.encode()), seal(letter)

@@ -16,12 +16,14 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """A notification as the world may see it: `id` its public id, `mail_from` the gateway, `date` when accepted."""
+    """A notification as the world may see it: `id` its public id, `mail_from` the gateway, `date` when accepted. Only a
+    digest has fields that are its own (`more`)."""
 
     id: str
     mail_from: str
     rcpt_to: str
     date: datetime
+    more: Fields = ()
 
     @property
     def domain(self) -> str:
@@ -43,6 +45,7 @@ class Outside:
             ("Message-ID", self.message_id),
             ("Clarion-Notification", self.id),
             ("Auto-Submitted", "auto-generated"),
+            *self.more,
         )
 
     @property

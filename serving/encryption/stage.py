@@ -4,6 +4,7 @@ import asyncio
 import json
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -13,7 +14,7 @@ from pysequoia import Tsk
 from serving.encryption import sealed, smime
 from serving.encryption.bundle import METHODS, choose
 from serving.encryption.certificates import Unusable
-from serving.encryption.outside import Outside
+from serving.encryption.outside import Fields, Outside
 from serving.encryption.relayed import relay
 from serving.encryption.smime_signing import Signer
 from serving.envelope import without_envelope
@@ -103,6 +104,8 @@ class Encryption:
 
     def _enclose(self, work: Work, certificates: bytes, methods: Sequence[Method]) -> Sealed | Unusable:
         outside = self._outside(work)
+        if work.facts.get("waiver") == DIGEST:
+            outside = replace(outside, more=_unsubscribing(self._content.unseal(work.body)))
         now = datetime.fromtimestamp(self._clock(), UTC)
         certificate = choose(self._content.unseal(certificates), outside.rcpt_to, now, methods)
         if isinstance(certificate, Unusable):
@@ -131,6 +134,14 @@ class Encryption:
         """`is_ours`: our own name stands in From, and nobody else's words outside."""
         head = {"mail_from": self._mail_from, "rcpt_to": rcpt_to, "message_id": message_id, "is_ours": is_ours}
         return self._delivery.seal(json.dumps(head).encode() + b"\n" + mail)
+
+
+def _unsubscribing(digest: bytes) -> Fields:
+    """A digest's fields by which its reader asks for fewer: mail programs look for them outside (RFC 8058)."""
+    mail = split(digest)
+    names = ("List-Unsubscribe", "List-Unsubscribe-Post")
+    found = ((name, mail.first(name.lower()).decode("ascii", "replace")) for name in names) if mail else ()
+    return tuple(field for field in found if field[1])
 
 
 def _allows(row: Mapping[str, Any]) -> bool:

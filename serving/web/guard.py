@@ -4,6 +4,7 @@ import logging
 import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import ClientDisconnect, Request
@@ -11,20 +12,21 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from serving.errors import BrokerUnavailable
-from serving.web.desk import BadToken, Desk
+from serving.web.desk import BadToken
 from serving.web.forms import BrokenForm
 from serving.web.pages import Pages
-from serving.web.wording import BROKEN, EXPIRED, INTERNAL, NOT_FOUND, UNAVAILABLE, Apology
+from serving.web.wording import NOT_FOUND, PAYING, Apologies, Apology
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One request: its token, the path of that token's page, and who knows the money."""
+    """One request: its token, the path of that token's page, and who knows what the page is about: a page's own
+    protocol says what it is."""
 
     request: Request
-    desk: Desk
+    desk: Any
     token: str
     home: str
 
@@ -39,6 +41,7 @@ class Guarded:
     route: str
     endpoint: Endpoint
     pages: Pages
+    apologies: Apologies = PAYING
 
     async def __call__(self, request: Request) -> Response:
         return self.pages.guarded(await self._answer(request), request.app.state.provider)
@@ -59,15 +62,15 @@ class Guarded:
             case BadToken(reason="forged"):
                 return NOT_FOUND
             case BadToken():
-                return EXPIRED
+                return self.apologies.expired
             case BrokenForm():
-                return BROKEN
+                return self.apologies.broken
             case BrokerUnavailable():
-                return UNAVAILABLE
+                return self.apologies.unavailable
             case _:
                 place = traceback.extract_tb(error.__traceback__)[-1]
                 _log.error("%s failed: %s at %s:%d", self.route, type(error).__name__, place.filename, place.lineno)
-                return INTERNAL
+                return self.apologies.internal
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,9 @@ SHOWN_AFTERWARDS = 7 * 86_400.0
 Reaction = Literal["acknowledged", "was_urgent", "not_urgent"]
 """What a recipient can tell of a notification by a link."""
 
+UNSUBSCRIBE_FOR = 400 * 86_400.0
+"""Seconds for which a digest's link to fewer digests is good: mail is read late."""
+
 STATEMENT_FOR = 30 * 86_400.0
 """Seconds for which a link to a statement is good."""
 
@@ -69,11 +72,27 @@ class ReactionTokens:
         raise BadToken("forged")
 
 
+class UnsubscribeTokens:
+    """Ask for fewer digests: whoever has the link may do so for one recipient, and nothing else."""
+
+    def __init__(self, key: bytes) -> None:
+        self._tokens = _Tokens(key, "clarion.unsubscribe")
+
+    def make(self, recipient: bytes, now: float) -> str:
+        """The token of a recipient (the lookup), good for `UNSUBSCRIBE_FOR`."""
+        return self._tokens.make(recipient.hex(), now + UNSUBSCRIBE_FOR)
+
+    def read(self, token: str, now: float) -> bytes:
+        """The recipient's lookup; BadToken for a token that is not ours or whose time is over."""
+        return bytes.fromhex(str(self._tokens.read(token, now)))
+
+
 class Links:
     """All, of one key."""
 
     def __init__(self, key: bytes) -> None:
         self.pay, self.statement, self.reaction = PayTokens(key), StatementTokens(key), ReactionTokens(key)
+        self.unsubscribe = UnsubscribeTokens(key)
 
 
 class _Tokens:

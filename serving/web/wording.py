@@ -92,3 +92,16 @@ INTERNAL = Apology(
     "It is written down, and it is not your fault.",
     "If you were paying, look at the page before you pay again: it shows what has arrived.",
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Apologies:
+    """A page's own words for what can go wrong on it; that a link is none of ours is said alike everywhere."""
+
+    expired: Apology
+    broken: Apology
+    unavailable: Apology
+    internal: Apology
+
+
+PAYING = Apologies(EXPIRED, BROKEN, UNAVAILABLE, INTERNAL)

@@ -2,25 +2,44 @@
 
 import asyncio
 import contextlib
+import re
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from email import message_from_bytes, policy
 from typing import Any, cast
 
 import pytest
 from nacl.public import PrivateKey
 
-from serving.digest.stage import Digest
+from serving.digest.stage import LARGEST_DIGEST, Digest, Post
 from serving.effects import hop_of
 from serving.errors import BrokerUnavailable, Temporary
-from serving.pipeline import Bundled, Digested, EnclosedFree, Outcome, Sent, Stage, Unbilled, Unverified, kind
+from serving.pipeline import (
+    Authenticated,
+    Bundled,
+    Digested,
+    EnclosedFree,
+    NotUrgent,
+    Outcome,
+    Returned,
+    Sent,
+    Stage,
+    Unbilled,
+    Undeliverable,
+    Unverified,
+    kind,
+)
 from serving.queue.client import Client, Recipient, Submission
 from serving.queue.lease import Lease
 from serving.sealing import UnsealingKey
 from serving.stage import serve, work_of
-from serving.values import OpenByPolicy, Receipt
+from serving.values import OpenByPolicy, Prediction, Receipt
+from serving.web.token import Links
 
 KEY = UnsealingKey(bytes(PrivateKey.generate()))
+LINKS = Links(b"k" * 32)
+POST = Post("clarion@gate.example", "https://gate.example/r", "https://gate.example/u", LINKS)
 ANN, BOB = b"a" * 32, b"b" * 32
 
 
@@ -49,11 +68,14 @@ async def other(broker: Any) -> AsyncIterator[Client]:
 
 
 def _digest(client: Any) -> Digest:
-    return Digest(client, KEY, "clarion@gate.example", time.time)
+    return Digest(client, KEY, POST, time.time)
 
 
-async def _due(client: Client, recipients: Sequence[bytes], bodies: Sequence[bytes] | None = None) -> list[int]:
-    """Notifications that wait, due, for the digest writer; all of them are deferred before the first is due."""
+async def _due(
+    client: Client, recipients: Sequence[bytes], bodies: Sequence[bytes] | None = None, judged: int = 0
+) -> list[int]:
+    """Notifications that wait, due, for the digest writer; all of them are deferred before the first is due. The last
+    `judged` were authenticated and classified."""
     ids: list[int] = []
     for number, recipient in enumerate(recipients):
         raw = f"From: ops@bank.example\r\nSubject: note {number}\r\n\r\ntext {number}\r\n".encode()
@@ -61,8 +83,13 @@ async def _due(client: Client, recipients: Sequence[bytes], bodies: Sequence[byt
         address = KEY.sealing_key.seal(b"ann@home.example")
         accepted = await client.accept(Submission("bank", body, (Recipient(recipient, address),)))
         ids += accepted.notification_ids
-    until = time.time() + 1.0
-    await _move(client, Stage.AUTHENTICATION, Unverified("no From; set From"), len(ids))
+    until = time.time() + 1.0 + len(ids) / 50
+    await _move(client, Stage.AUTHENTICATION, Unverified("no From; set From"), len(ids) - judged)
+    if judged:
+        await _move(client, Stage.AUTHENTICATION, Authenticated("api_key"), judged)
+        await _move(
+            client, Stage.CLASSIFICATION, NotUrgent(Prediction("not_urgent", 0.2, None, False, "v"), None), judged
+        )
     await _move(client, Stage.TRIAGE, Digested(until, "a test's"), len(ids))
     assert time.time() < until
     await asyncio.sleep(until - time.time() + 0.05)
@@ -226,6 +253,62 @@ async def test_parents_are_delivered_when_their_digest_is(client: Client, eventu
 
     assert before == ["deferred", "deferred"]
     assert await _states(client, ids) == ["delivered", "delivered"]
+
+
+async def test_more_than_a_digest_holds_become_several_and_each_parent_is_in_one(
+    client: Client, other: Client, eventually: Callable[..., Any]
+) -> None:
+    """After a holiday 250 are due at once, and two writers work on them."""
+    ids = await _due(client, [ANN] * 250)
+    async with _writing(client, other):
+        await eventually(lambda: _all_bundled(client, ids), within=60.0)
+    sizes = Counter(await _vias(client, ids))
+
+    assert sum(sizes.values()) == 250
+    assert max(sizes.values()) <= LARGEST_DIGEST
+    assert await _digests(client) == len(sizes) <= 5
+    assert {await _bundled_events(client, id_) for id_ in ids[::25]} == {1}
+
+
+async def test_the_parents_of_a_digest_that_cannot_be_delivered_are_dead_letters_and_can_be_sent_again(
+    client: Client, eventually: Callable[..., Any]
+) -> None:
+    """Nothing accepted is lost: each id says which digest took it along, and an operator can let each try again."""
+    ids = await _due(client, [ANN, ANN])
+    async with _writing(client):
+        await eventually(lambda: _all_bundled(client, ids))
+    (via, _) = await _vias(client, ids)
+    await _move(client, Stage.ENCRYPTION, EnclosedFree(OpenByPolicy(b"sealed", "recipient"), "digest"), 1)
+    await _move(client, Stage.DELIVERY, Undeliverable("550 no such user"), 1)
+    await _move(client, Stage.SETTLEMENT, Returned(0, "550 no such user"), 1)
+    last = [(await client.query("events", id=str(id_)))[-1] for id_ in ids]
+    again = await client.execute("replay", id=str(ids[0]))
+
+    assert await _states(client, [int(via or 0), *ids]) == ["dead"] * 3
+    assert [(event["kind"], event["detail"]) for event in last] == [("dead", {"via": via})] * 2
+    assert await _states(client, [int(again["id"])]) == ["queued"]
+
+
+async def test_a_decision_can_be_corrected_from_the_digest_and_what_nothing_proves_cannot(
+    client: Client, eventually: Callable[..., Any]
+) -> None:
+    """The link tells it of the one mail beside which it stands; times are those of the reader's zone."""
+    wishes = {"zone": "Asia/Tokyo"}
+    await client.execute("enroll_recipient", lookup=ANN.hex(), address="00", certificate=None, wishes=wishes, policy={})
+    unproven, judged = await _due(client, [ANN, ANN], judged=1)
+    async with _writing(client):
+        await eventually(lambda: _all_bundled(client, [unproven, judged]))
+    (lease,) = await _claim(client, Stage.ENCRYPTION, 1)
+    letter = message_from_bytes(KEY.unseal(lease.body), policy=policy.SMTP)
+    text = letter.get_body(("plain",)).get_content()  # type: ignore[union-attr]
+    links = re.findall(r"https://gate.example/r/(\S+)", text)
+    fewer = re.fullmatch("<https://gate.example/u/(.*)>", letter["List-Unsubscribe"])
+
+    assert [LINKS.reaction.read(token, time.time()) for token in links] == [(judged, "was_urgent")]
+    assert text.index("note 1") < text.index("was urgent") < text.index("note 0")
+    assert text.count(" JST") == 2
+    assert fewer is not None
+    assert LINKS.unsubscribe.read(fewer[1], time.time()) == ANN
 
 
 async def _states(client: Client, ids: Sequence[int]) -> list[str]:

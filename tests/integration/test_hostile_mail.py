@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from serving.authentication.mail_sender import sender_domain
-from serving.digest.letter import read_entry, write_letter
+from serving.digest.letter import Cover, read_entry, write_letter
 from serving.encryption.outside import Outside
 from serving.encryption.relayed import relay
 from serving.encryption.sealed import payload
@@ -61,4 +61,4 @@ def test_every_hostile_sample_fits_into_a_digest(real_mail: Path) -> None:
     """Unverified mail goes to the digest, so the digest sees the worst of it."""
     entries = [read_entry(raw, 1e9, is_verified=False) for _, raw in _samples(real_mail)]
 
-    assert fits_smtp(write_letter(entries, "clarion@gate.example", "ann@home.example", OUTSIDE.date))
+    assert fits_smtp(write_letter(entries, Cover("clarion@gate.example", "ann@home.example", OUTSIDE.date.timestamp())))

@@ -20,6 +20,7 @@ from serving.classification import Classification
 from serving.gateway.api import Api, Keys
 from serving.gateway.app import application
 from serving.gateway.mail import Question
+from serving.personal import Personal
 from serving.pipeline import Authenticated, Stage
 from serving.queue.client import Client
 from serving.queue.store.offsets import LIMIT, STEPS
@@ -94,7 +95,7 @@ class Setting:
         scorer = Scorer(self.client, self.model, CONTENT, LOOKUP)
         handlers = {
             Stage.AUTHENTICATION: always(Authenticated("api_key")),
-            Stage.CLASSIFICATION: Classification(scorer).handle,
+            Stage.CLASSIFICATION: Classification(scorer, Personal(self.client, CONTENT, lambda: 1e9)).handle,
             Stage.TRIAGE: Triage(self.client, lambda: 1e9).handle,
         }
         async with working(self.client, handlers):

@@ -52,6 +52,10 @@ def enrol(store: Store, lookup: bytes, address: bytes, certificate: bytes | None
     store.do(lambda t: commands.enroll_recipient(t, lookup.hex(), address.hex(), sealed, {}, {}))
 
 
+def wish(store: Store, lookup: bytes, wishes: Any) -> None:
+    store.do(lambda t: commands.enroll_recipient(t, lookup.hex(), "", None, wishes, {}))
+
+
 def replacing(id_: str, old: bytes, new: bytes) -> list[dict[str, str]]:
     return [{"id": id_, "head": old[:36].hex(), "sealed": new.hex()}]
 
@@ -196,6 +200,30 @@ class TestResealing:
         ]
         assert ask(store, "sealed_page", what="results", current=NEW.hex()) == []
 
+    def test_the_lists_among_the_wishes_are_resealed_and_the_other_wishes_stay(self, store: Store) -> None:
+        """They are one wish among others, which change meanwhile."""
+        people = {bytes([number]) * 32: blob(key, number, size=90) for number, key in ((1, OLD), (2, NEW), (3, OLD))}
+        for lookup, sealed in people.items():
+            wish(store, lookup, {"not_urgent": "delay", "lists": sealed.hex(), "zone": "UTC"})
+        for number, held in enumerate(({}, {"lists": "no blob"}, {"lists": 7}, {"lists": None})):
+            wish(store, bytes([9, number]) * 16, held)
+        first, _, third = people
+        counts = {row["key"]: row["count"] for row in ask(store, "sealed_counts") if row["what"] == "lists"}
+        page = ask(store, "sealed_page", what="lists", current=NEW.hex())
+        rest = ask(store, "sealed_page", what="lists", current=NEW.hex(), after=first.hex(), count=1)
+        rows = [replacing(first.hex(), people[first], blob(NEW, 9, size=size)) for size in (91, 90, 90)]
+        answers = [ask(store, "reseal", what="lists", rows=row)[0]["replaced"] for row in rows]
+        (after,) = ask(store, "recipient", lookup=first.hex())
+
+        assert counts == {OLD.hex(): 2, NEW.hex(): 1}
+        assert [row["id"] for row in page] == [first.hex(), third.hex()]
+        assert rest == [{"id": third.hex(), "sealed": people[third].hex()}]
+        assert answers == [0, 1, 0]
+        assert after["wishes"] == {"not_urgent": "delay", "lists": blob(NEW, 9, size=90).hex(), "zone": "UTC"}
+        assert ask(store, "reseal", what="lists", rows=replacing("00" * 32, people[first], people[first])) == [
+            {"replaced": 0}
+        ]
+
     def test_an_unknown_kind_has_no_page(self, store: Store) -> None:
         """Its name becomes a statement's."""
         assert refusal(store, lambda: ask(store, "sealed_page", what="../claim", current="")) == ("malformed", True)
@@ -231,11 +259,11 @@ def test_every_place_that_seals_is_one_that_resealing_knows() -> None:
     assert sealing - {"authentication/mail_arc.py"} == {  # in ARC a seal is a signature
         "authentication/relayed.py", "certificates_cli.py", "digest/stage.py", "encryption/stage.py", "enrolment.py",
         "expiry_notice.py", "gateway/api.py", "keyring.py", "learning.py", "notice/stage.py",
-        "resealing.py", "sealing.py",
+        "resealing.py", "sealing.py", "wishes_cli.py",
     }  # fmt: skip
 
 
 def test_both_sides_speak_of_the_same_blobs() -> None:
     """The broker knows no keys, and whoever holds them does not open the store."""
-    assert {*client_side.PURPOSE_OF} == {*resealing.SEALED, resealing.RESULTS} == EVERYTHING | {resealing.RESULTS}
+    assert {*client_side.PURPOSE_OF} == {*resealing.KINDS} == EVERYTHING | {resealing.RESULTS, resealing.LISTS}
     assert client_side.HEAD == resealing_facts.HEAD

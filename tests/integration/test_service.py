@@ -9,6 +9,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import SMTPUTF8
@@ -28,6 +29,8 @@ from serving.sealing import PURPOSES, load_lookup
 from serving.settings import Settings
 from serving.startup import prepare
 from serving.supervisor import Supervisor
+from serving.web.token import Links
+from serving.wishes.lists import Lists
 from tests.integration.tiny import make_artefact
 
 pytestmark = [pytest.mark.slow, pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(400)]
@@ -211,6 +214,45 @@ async def test_what_is_not_urgent_waits_as_the_recipient_wishes(service: Service
 
     body = await eventually(deferred)
     assert [event["kind"] for event in body["history"]][-2:] == ["not_urgent", "delayed"]
+
+
+async def test_a_recipients_own_word_counts_and_can_be_told_by_a_link(service: Service) -> None:
+    """What always passes arrives though it is not urgent; what is urgent waits for the morning where that is wished;
+    and a link in a mail tells what its reader thought of it."""
+    settings, now = service.settings, time.time()
+    content, lookup = load_sealing(settings.keys, "content"), load_lookup(settings.keys)
+    clock = [f"{datetime.fromtimestamp(now + hours * 3_600, UTC):%H:%M}" for hours in (-1, 2)]
+    lists = content.seal(Lists(always=("example.org",)).written()).hex()
+    client = await Client.connect(settings.socket)
+    registrar = Registrar(client, content, lookup)
+    for name, wishes in (("dee", {"lists": lists}), ("eve", {"quiet": clock, "urgent": "waits"})):
+        await registrar.recipient(f"{name}@example.net", None, wishes, {"open": True, "pays": False})
+    await client.close()
+    to = ["dee@example.net", "eve@example.net"]
+    passing, _ = await service.notify(to=to, subject="Newsletter", text="spring is here")
+    _, night = await service.notify(to=to)
+    passed = await service.ends(passing)
+
+    async def postponed() -> dict[str, Any] | None:
+        body: dict[str, Any] = (await service.http.get(f"/v1/notifications/{night}")).json()
+        return body if body["state"] == "deferred" else None
+
+    waiting = await eventually(postponed)
+    links = Links(lookup.derive("pay"))
+    reaction = f"/r/{links.reaction.make(parse_id(passing), 'was_urgent', now + 600)}"
+    fewer = f"/u/{links.unsubscribe.make(lookup.address('dee@example.net'), now)}"
+    looked = [await service.http.get(path) for path in (reaction, fewer, "/r/forged", "/u/forged")]
+    told = [await service.http.post(path, data={"List-Unsubscribe": "One-Click"}) for path in (reaction, fewer)]
+    history = (await service.http.get(f"/v1/notifications/{passing}")).json()["history"]
+
+    assert passed["state"] == "delivered"
+    (triage,) = [event for event in passed["history"] if event["kind"] == "delayed"]
+    assert triage["detail"]["triage"]["rule"] == "the recipient's list of what always passes, entry 1 (sender)"
+    assert waiting["history"][-1]["kind"] == "postponed"
+    assert now < waiting["history"][-1]["detail"]["quiet"]["until"] <= now + 7_200
+    assert [(page.status_code, "<button" in page.text) for page in looked] == [(200, True)] * 2 + [(404, False)] * 2
+    assert [(page.status_code, 'role="status"' in page.text) for page in told] == [(200, True)] * 2
+    assert [event["kind"] for event in history].count("was_urgent") == 1
 
 
 async def test_the_same_request_twice_is_one_notification(service: Service) -> None:

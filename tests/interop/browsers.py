@@ -64,20 +64,24 @@ class Served:
 def serving() -> Iterator[Served]:
     """The page on a free port of this machine, in a thread."""
     page = application(clock=lambda: NOW)
-    routes = [Mount("/pay", page), Route("/provider", _provider)]
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        served = Served(listener.getsockname()[1], page)
+    with answering(Starlette(routes=[Mount("/pay", page), Route("/provider", _provider)])) as port:
+        served = Served(port, page)
         served.use(FakeDesk())
         page.state.provider = served.elsewhere
-        config = uvicorn.Config(
-            Starlette(routes=routes), log_level="error", lifespan="off", timeout_graceful_shutdown=1
-        )
+        yield served
+
+
+@contextlib.contextmanager
+def answering(app: Starlette) -> Iterator[int]:
+    """The app on a free port of this machine, in a thread; which port."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(app, log_level="error", lifespan="off", timeout_graceful_shutdown=1)
         server = uvicorn.Server(config)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         try:
             _wait_for(server)
-            yield served
+            yield listener.getsockname()[1]
         finally:
             server.should_exit = True
             thread.join(10)

@@ -8,6 +8,7 @@ from nacl.public import PrivateKey
 from numpy.typing import NDArray
 
 from serving.errors import BrokerUnavailable
+from serving.personal import Personal
 from serving.scoring import Scorer
 from serving.sealing import LookupKey, UnsealingKey
 from serving.stage import Work
@@ -50,6 +51,8 @@ class FakeStore:
         self.counters: dict[str, dict[str, Any]] = {}
         self.offset = 0.0
         self.is_up = True
+        self.wishes: dict[str, Any] = {}
+        self.policy: dict[str, Any] = {}
 
     def set(self, name: str, count: int, last: float = 0.0, link: int = 0) -> None:
         key = LOOKUP.counter(name).hex()
@@ -61,12 +64,21 @@ class FakeStore:
         if name == "offset":
             assert parameters["recipient"] == LOOKUP.address("ada@example.net").hex()
             return [{"log_odds": self.offset}]
+        if name == "recipient":
+            return [{"wishes": self.wishes}]
+        if name == "sender_policy":
+            return [{"policy": self.policy}]
         assert name == "counters"
         return [self.counters[key] for key in parameters["keys"] if key in self.counters]
 
 
 def scorer(model: FakeModel, store: FakeStore | None = None, **options: Any) -> Scorer:
     return Scorer(store or FakeStore(), model, CONTENT, LOOKUP, **options)
+
+
+def personal(store: FakeStore | None = None, now: float = 1.7e9) -> Personal:
+    """What the recipient's own word does; nothing, without a store that holds wishes."""
+    return Personal(store or FakeStore(), CONTENT, lambda: now)
 
 
 def work(raw: bytes = MAIL, *, attempt: int = 1, ordinal: int = 0) -> Work:

@@ -12,7 +12,7 @@ from serving.pipeline import NotUrgent, Outcome, Urgent
 from serving.reanalysis import Reanalysis
 from serving.scoring import personal_threshold
 from serving.values import Prediction
-from tests.unit.scorers import MAIL, FakeModel, FakeStore, always, certificate, scorer, work
+from tests.unit.scorers import MAIL, FakeModel, FakeStore, always, certificate, personal, scorer, work
 from training.artefact import Thresholds
 
 
@@ -39,7 +39,7 @@ async def test_only_a_low_score_of_a_certified_sort_may_be_discarded(
 ) -> None:
     """Whatever is discarded is discarded within a bound, and people's says nothing about machines."""
     model = FakeModel(always(0.05), *(certificate(each, slices[each]) for each in slices))
-    outcome = await Classification(scorer(model)).handle(work(MAIL.replace(b"ops@example.org", sender)))
+    outcome = await Classification(scorer(model), personal()).handle(work(MAIL.replace(b"ops@example.org", sender)))
 
     assert isinstance(outcome, NotUrgent)
     assert outcome.prediction.may_discard == (threshold is not None and threshold >= 0.05)
@@ -51,7 +51,7 @@ async def test_only_a_low_score_of_a_certified_sort_may_be_discarded(
 async def test_what_the_certificate_has_not_seen_is_not_discarded() -> None:
     """It was made by first looks with history; a longer look, or one without history, is another score."""
     model = FakeModel(always(0.05), certificate("people", 0.1))
-    second = await Reanalysis(scorer(model, max_length=256)).handle(work())
+    second = await Reanalysis(scorer(model, max_length=256), personal()).handle(work())
     bare = await scorer(model).judge_mail(MAIL, "ada@example.net", with_history=False)
 
     assert isinstance(second, NotUrgent)
@@ -66,7 +66,7 @@ async def test_the_recipients_offset_moves_the_urgent_threshold(offset: float, e
     """What is urgent is personal: 0.3 is below everybody's threshold of 0.5, and above that of one who wants more."""
     store = FakeStore()
     store.offset = offset
-    outcome = await Classification(scorer(FakeModel(always(0.3)), store)).handle(work())
+    outcome = await Classification(scorer(FakeModel(always(0.3)), store), personal()).handle(work())
 
     assert type(outcome) is expected
     assert isinstance(outcome, Urgent | NotUrgent)

@@ -68,6 +68,30 @@ async def test_whatever_is_changed_or_added_shows(key: DkimKey, old: bytes, new:
     assert await verdict(key, altered) is not Result.PASS
 
 
+LISTED = (
+    b"List-Unsubscribe: <https://gate.example/u/token>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n" + MAIL
+)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"<https://gate", b"<https://evil"),
+        (b"One-Click", b"Two-Clicks"),
+        (b"List-Unsubscribe: ", b"List-Unsubscribe: <https://evil.example/>\r\nList-Unsubscribe: "),
+        (b"List-Unsubscribe-Post: ", b"List-Unsubscribe-Post: x\r\nList-Unsubscribe-Post: "),
+    ],
+)
+async def test_the_fields_of_one_click_are_covered(key: DkimKey, old: bytes, new: bytes) -> None:
+    """RFC 8058 section 4: a mail program offers the button only where the signature covers both."""
+    signed = key.sign(LISTED)
+    head = signed.partition(LISTED)[0].lower()
+
+    assert await verdict(key, signed) is Result.PASS
+    assert (head.count(b"list-unsubscribe-post"), head.count(b"list-unsubscribe")) == (2, 4)
+    assert await verdict(key, signed.replace(old, new, 1)) is not Result.PASS
+
+
 @pytest.mark.parametrize(("is_ours", "signed"), [(True, True), (False, False), (None, False)])
 async def test_only_our_own_mail_is_signed(
     key: DkimKey, monkeypatch: pytest.MonkeyPatch, is_ours: bool | None, signed: bool

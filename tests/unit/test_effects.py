@@ -11,6 +11,7 @@ from serving.effects import hop_of
 from serving.observation import Increment, Observation, Reaction
 from serving.queue.lease import Expected, Hop, Posting, Seen
 from serving.queue.limits import MAX_FACTS
+from serving.wishes.lists import Match
 
 RECIPIENT = bytes(range(32))
 WALLET = f"wallet:{RECIPIENT.hex()}"
@@ -23,7 +24,9 @@ EVERY: list[p.Outcome] = [
     p.Forged("other_domain"),
     p.Unverified("nothing proves the From domain", v.Results("spf=fail dkim=none dmarc=fail arc=none", bytes(250))),
     p.Urgent(PREDICTION, OBSERVATION),
+    p.Postponed(PREDICTION, OBSERVATION, 99.0),
     p.NotUrgent(PREDICTION, None),
+    p.NotUrgent(PREDICTION, None, Match("never", "sender", 50)),
     p.Uncertain(PREDICTION, OBSERVATION),
     p.Unscored("error"),
     p.FailedOpen("error"),

@@ -103,6 +103,22 @@ async def test_a_sealed_mail_tells_the_world_only_that_there_is_mail() -> None:
     assert fits_smtp(mail)
 
 
+@pytest.mark.parametrize("is_open", [False, True])
+async def test_mail_programs_find_outside_of_a_digest_how_to_get_fewer_and_of_nothing_else(is_open: bool) -> None:
+    """RFC 8058: its fields are read where no key is. What others wrote into theirs stays sealed."""
+    fields = b"List-Unsubscribe: <https://gate.example/u/t>\r\nList-Unsubscribe-Post: List-Unsubscribe=One-Click\r\n"
+    found: dict[str, tuple[bool, bool, object]] = {}
+    for facts in ({"waiver": "digest"}, {"waiver": "delayed"}):
+        outcome = await _handle(Broker(_enrolled(is_open=is_open)), _work(fields + MAIL, facts))
+        assert isinstance(outcome, EnclosedFree)
+        head, mail = _opened(outcome.envelope.body)
+        header = mail.partition(b"\r\n\r\n")[0]
+        found[facts["waiver"]] = (fields.rstrip() in header, b"List-Unsubscribe" in header, head["is_ours"])
+
+    assert found["digest"] == (True, True, True)
+    assert found["delayed"] == ((True, True, False) if is_open else (False, False, True))
+
+
 async def test_a_second_attempt_has_the_same_message_id_and_another_ciphertext() -> None:
     """A receiver must recognise a mail that was delivered twice."""
     first, second = await _sealed(), await _sealed()

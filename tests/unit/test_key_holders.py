@@ -26,7 +26,7 @@ HELD = {
     Stage.CLASSIFICATION: {CONTENT, LOOKUP},
     Stage.REANALYSIS: {CONTENT, LOOKUP},
     Stage.TRIAGE: set(),
-    Stage.DIGEST: {CONTENT},
+    Stage.DIGEST: {CONTENT, LOOKUP},
     Stage.ENCRYPTION: {CONTENT, "delivery.public"},
     Stage.PAYMENT: set(),
     Stage.DELIVERY: {DELIVERY},
@@ -111,7 +111,7 @@ def test_nobody_but_wiring_and_the_command_line_loads_a_private_key() -> None:
     users = {str(path.relative_to(ROOT / "serving")) for path, text in sources.items() if OPENS.search(text)}
 
     assert users == {
-        "certificates_cli.py", "fetch_cli.py", "keyring.py", "keys_cli.py", "rotation.py", "wiring.py",
+        "certificates_cli.py", "fetch_cli.py", "keyring.py", "keys_cli.py", "rotation.py", "wiring.py", "wishes_cli.py",
     }  # fmt: skip
 
 

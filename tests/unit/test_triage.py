@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from serving.pipeline import Delayed, Digested, Discarded
 from serving.stage import Work
-from serving.triage import LONGEST_INTERVAL, LONGEST_STRETCH, SHORTEST_INTERVAL, Triage, Wishes
+from serving.triage import LONGEST_STRETCH, Triage
+from serving.wishes.wish import LONGEST_INTERVAL, SHORTEST_INTERVAL, Wishes
 from tests.unit import works
 
 NOW = 1_000_000.0
@@ -154,6 +155,88 @@ def test_wishes_of_any_shape_become_wishes_that_can_be_kept(stored: dict[str, An
     """Wishes come from forms and imports; a NaN period would stop a recipient's mail."""
     wishes = Wishes.read(stored, Wishes())
 
-    assert wishes.not_urgent in ("digest", "delay", "discard")
+    assert wishes.not_urgent in ("digest", "delay", "discard", "deliver")
     assert all(SHORTEST_INTERVAL <= value <= LONGEST_INTERVAL for value in (wishes.digest_every, wishes.delay))
     assert all(map(math.isfinite, (wishes.digest_every, wishes.delay)))
+
+
+LISTED = {"by": "sender", "number": 3}
+ALWAYS, NEVER = {**LISTED, "list": "always"}, {**LISTED, "list": "never"}
+QUIET = {"quiet": ["00:00", "23:59"]}
+QUIET_UNTIL = 12 * 86_400.0 - 60  # NOW is 13:46 on the 12th day
+
+
+async def _matched(wishes: Mapping[str, Any], match: Mapping[str, Any], **facts: Any) -> Discarded | Digested | Delayed:
+    stated = {"authentication": VERIFIED, "prediction": CERTIFIED, "match": match, **facts}
+    return await Triage(Broker(wishes), lambda: NOW).handle(_work(stated))
+
+
+@pytest.mark.parametrize("wish", ["digest", "delay", "discard", "deliver"])
+async def test_what_always_passes_is_delivered_at_once_and_free_whatever_is_wished_of_the_rest(wish: str) -> None:
+    """It is never made urgent and paid by a list; and below a certified threshold it still passes."""
+    outcome = await _matched({"not_urgent": wish}, ALWAYS)
+
+    assert outcome == Delayed(NOW, "the recipient's list of what always passes, entry 3 (sender)")
+
+
+@pytest.mark.parametrize("wish", ["digest", "delay", "deliver"])
+async def test_what_never_passes_is_digested(wish: str) -> None:
+    """Nothing is thrown away because it is on a list."""
+    outcome = await _matched({"not_urgent": wish}, NEVER)
+
+    assert isinstance(outcome, Digested)
+    assert outcome.rule == "the recipient's list of what never passes, entry 3 (sender)"
+
+
+@pytest.mark.parametrize(
+    ("prediction", "expected"),
+    [(CERTIFIED, Discarded), (UNCERTIFIED, Digested), (CERTIFIED | {"score": 0.9, "may_discard": False}, Digested)],
+)
+async def test_what_never_passes_is_discarded_within_the_bound_alone(
+    prediction: Mapping[str, Any], expected: type[Any]
+) -> None:
+    """Promise 5 holds for lists too: an urgent score that a list keeps away is read in the digest."""
+    outcome = await _matched({"not_urgent": "discard"}, NEVER, prediction=prediction)
+
+    assert isinstance(outcome, expected)
+    assert "entry 3" in outcome.rule
+
+
+@pytest.mark.parametrize("match", [ALWAYS, NEVER])
+async def test_no_list_counts_for_a_sender_that_nothing_proves(match: Mapping[str, Any]) -> None:
+    """Whoever claims an address that always passes would pass."""
+    outcome = await _matched({"not_urgent": "discard"}, match, authentication=UNVERIFIED)
+
+    assert isinstance(outcome, Digested)
+    assert outcome.rule == "the sender is unverified"
+
+
+@pytest.mark.parametrize(
+    ("wishes", "match"),
+    [({"not_urgent": "deliver"}, None), ({"not_urgent": "delay", "delay": 60}, None), ({}, None), ({}, ALWAYS)],
+)
+async def test_quiet_hours_put_off_whatever_is_not_urgent_and_drop_nothing(
+    wishes: dict[str, Any], match: Mapping[str, Any] | None
+) -> None:
+    """A night's rest costs time and no mail."""
+    outcome = await _matched({**wishes, **QUIET, "digest_every": 3_600}, match or {})
+
+    assert isinstance(outcome, Digested | Delayed)
+    assert outcome.until == QUIET_UNTIL
+    if isinstance(outcome, Delayed):
+        assert outcome.rule.endswith("; after the quiet hours")
+
+
+async def test_what_is_to_be_delivered_at_once_waits_for_no_load() -> None:
+    """The load rule stretches a delay, and there is none."""
+    triage = Triage(Broker({"not_urgent": "deliver"}, 10**6), lambda: NOW)
+
+    assert await triage.handle(_work({"authentication": VERIFIED})) == Delayed(
+        NOW, "the recipient's wish to have it at once"
+    )
+
+
+@pytest.mark.parametrize("match", [{"list": "always"}, "always", {"list": "ever", "by": "sender", "number": 1}, 7])
+async def test_a_match_that_cannot_be_read_is_none(match: Any) -> None:
+    """Facts of another version must not fail a mail."""
+    assert isinstance(await _matched({}, match), Digested)

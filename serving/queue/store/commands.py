@@ -55,6 +55,17 @@ def change_certificate(transaction: Transaction, lookup: str, certificate: str |
     return {"changed": True}
 
 
+def change_wishes(transaction: Transaction, lookup: str, wishes: Mapping[str, Any], held: Mapping[str, Any]) -> Answer:
+    """Give an enrolled recipient these wishes in place of `held`; nothing changes where others are there meanwhile."""
+    row = transaction.one("recipient", lookup=bytes.fromhex(lookup))
+    if row is None or json.loads(row["wishes"]) != held:
+        return {"changed": False}
+    after = transaction.run(
+        "change_wishes", lookup=bytes.fromhex(lookup), wishes=json.dumps(wishes), before=row["wishes"]
+    )
+    return {"changed": after.rowcount == 1}
+
+
 def react(transaction: Transaction, id: str, kind: str, at: float) -> Answer:
     """Store what the recipient did, once: it moves the recipient's threshold, and "acted" also grows the history."""
     if kind not in REACTIONS:
@@ -192,6 +203,7 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
         credentials.note_use,
         enroll_recipient,
         change_certificate,
+        change_wishes,
         operators.retry,
         operators.kill,
         operators.replay,

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import resealing_facts
+from serving.queue.store import resealing_facts, resealing_wishes
 from serving.queue.store.resealing_facts import HEAD
 from serving.queue.store.transaction import Transaction
 from serving.queue.values import identifier
@@ -19,7 +19,10 @@ SEALED = ("body", "address", "recipient", "certificate", "envelope")
 """Messages' bodies, notifications' addresses, recipients' addresses and certificates, outgoing mail: columns."""
 RESULTS = "results"
 """A fact; see `resealing_facts`."""
-_BY_LOOKUP = frozenset({"recipient", "certificate"})
+LISTS = "lists"
+"""A wish; see `resealing_wishes`."""
+KINDS = (*SEALED, RESULTS, LISTS)
+_BY_LOOKUP = frozenset({"recipient", "certificate", LISTS})
 _MOST, _MOST_OCTETS = 1_000, 8 << 20
 
 
@@ -27,8 +30,10 @@ def sealed_counts(transaction: Transaction) -> Rows:
     """How many blobs of each kind (`what`) lie under each key, by its id."""
     rows = transaction.all("sealed_counts")
     columns = [{"what": row["what"], "key": bytes(row["key"]).hex(), "count": row["count"]} for row in rows]
-    facts = resealing_facts.counts(transaction)
-    return columns + [{"what": RESULTS, "key": key, "count": count} for key, count in facts.items()]
+    texts = {RESULTS: resealing_facts.counts(transaction), LISTS: resealing_wishes.counts(transaction)}
+    return columns + [
+        {"what": what, "key": key, "count": count} for what, found in texts.items() for key, count in found.items()
+    ]
 
 
 def sealed_page(
@@ -39,6 +44,8 @@ def sealed_page(
     if what == RESULTS:
         row = identifier(after) if after else -1
         return resealing_facts.page(transaction, bytes.fromhex(current), row, min(count, _MOST))
+    if what == LISTS:
+        return resealing_wishes.page(transaction, bytes.fromhex(current), bytes.fromhex(after), min(count, _MOST))
     rows = transaction.all(
         f"sealed_{_kind(what)}",
         key=bytes.fromhex(current),
@@ -65,12 +72,14 @@ def reseal(transaction: Transaction, what: str, rows: Sequence[Mapping[str, str]
 def _replace(transaction: Transaction, what: str, row: str, head: bytes, sealed: bytes) -> int:
     if what == RESULTS:
         return resealing_facts.replace(transaction, identifier(row), head, sealed)
+    if what == LISTS:
+        return resealing_wishes.replace(transaction, bytes.fromhex(row), head, sealed)
     return transaction.run(f"reseal_{_kind(what)}", id=_row(what, row), head=head, sealed=sealed).rowcount
 
 
 def _kind(what: str) -> str:
-    if what not in (*SEALED, RESULTS):
-        raise Refused("malformed", f"what is sealed is one of {', '.join((*SEALED, RESULTS))}")
+    if what not in KINDS:
+        raise Refused("malformed", f"what is sealed is one of {', '.join(KINDS)}")
     return what
 
 

@@ -1,0 +1,1 @@
+UPDATE recipient SET wishes = :wishes WHERE lookup = :lookup AND wishes = :before
