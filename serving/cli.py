@@ -17,6 +17,7 @@ from serving.principal_cli import principal
 from serving.queue.client import Client
 from serving.queue_cli import queue
 from serving.settings import Settings
+from serving.suppression_cli import suppression
 from serving.terms import Afterwards, Free, Price, Wait, terms
 from serving.wallet_cli import ledger, wallet
 
@@ -32,6 +33,7 @@ for name, group in (
     ("wallet", wallet),
     ("ledger", ledger),
     ("queue", queue),
+    ("suppression", suppression),
 ):
     app.add_typer(group, name=name)
 

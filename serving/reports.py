@@ -22,7 +22,10 @@ LARGEST_RETURN = 65_536
 _REPLY = re.compile(r"(?:\A|last: |: )([245]\d\d)[ -](?:([245]\.\d{1,3}\.\d{1,3})(?!\S))?")
 _STATUS = re.compile(r"(?:\A|\s)([245]\.\d{1,3}\.\d{1,3})(?!\S)")
 _TRACE = frozenset(
-    {"received", "return-path", "authentication-results", "clarion-notification", "clarion-reencoded", "bcc"}
+    {
+        *("received", "return-path", "authentication-results", "bcc"),
+        *("clarion-envelope", "clarion-notification", "clarion-reencoded"),
+    }
 )
 """What was added on the way, and is not the sender's; Bcc is nobody's (RFC 5322 section 3.6.3)."""
 _XTEXT = re.compile(r"[!-*,-<>-\[\]-~]")

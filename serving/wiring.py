@@ -228,6 +228,7 @@ def _settlement(parts: Parts) -> Wired:
 
 
 def _notice(parts: Parts) -> Wired:
+    from serving.bounces.telling import Teller, keep_telling
     from serving.expiry_notice import keep_warning
     from serving.notice.stage import Notice, Post
     from serving.web.token import Links
@@ -237,4 +238,6 @@ def _notice(parts: Parts) -> Wired:
     post = Post(settings.mail_from, settings.pay_url, Links(lookup.derive("pay")))
     warning = asyncio.create_task(keep_warning(parts.client, content, lookup, settings.mail_from, time.time))
     parts.resources.callback(warning.cancel)
+    telling = asyncio.create_task(keep_telling(Teller(parts.client, content, lookup, settings.mail_from)))
+    parts.resources.callback(telling.cancel)
     return Wired(Notice(parts.client, content, lookup, post, time.time).handle)
