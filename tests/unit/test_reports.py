@@ -20,7 +20,8 @@ HEADER = "From: Ops <ops@bank.example>\r\nTo: bob@receiver.example\r\nMessage-ID
 ASKED = Origin("ops@bank.example", "00", "<1@bank.example>", HEADER)
 SENT = (
     b"Received: by gate.example (Clarion) id 7; x\r\nClarion-Notification: 7\r\n"
-    b"Authentication-Results: gate.example; x\r\nReturn-Path: <ops@bank.example>\r\nFrom: Ops <ops@bank.example>\r\nBcc: eve@bank.example\r\n"
+    b"Authentication-Results: gate.example; x\r\nReturn-Path: <ops@bank.example>\r\n"
+    b"From: Ops <ops@bank.example>\r\nBcc: eve@bank.example\r\n"
     b"Subject: disk full\r\nMessage-ID: <1@bank.example>\r\n\r\n97 %\r\n"
 )
 FAILED = Report("abc", "failed", "550 5.1.1 <address> unknown", NOW, NOW, remote="mx.receiver.example")
