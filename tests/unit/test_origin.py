@@ -41,7 +41,7 @@ def test_over_http_it_is_the_from_of_the_mail() -> None:
     assert found.message_id == "<1@bank.example>"
     assert [line.partition(":")[0] for line in found.header.splitlines()] == ["From", "To", "Date", "Message-ID"]
     assert "canary" not in json.dumps(found.tree())
-    assert not found.has_asked
+    assert (found.envelope_id, found.returns, found.notify, found.original) == (None,) * 4
 
 
 def test_over_smtp_it_is_mail_from_with_what_was_asked() -> None:
