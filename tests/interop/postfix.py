@@ -1,4 +1,4 @@
-"""A Postfix of the tests' own: Debian's programs, a folder with its configuration and queue, ended by its process id."""
+"""A Postfix of the tests' own: Debian's programs, its own configuration and queue, ended by its process id."""
 
 import os
 import pwd
@@ -14,7 +14,7 @@ from tempfile import mkdtemp
 from typing import Self
 
 OWNER = "postfix"
-_PROGRAM = "/usr/sbin/postfix"
+_MASTER = "/usr/lib/postfix/sbin/master"
 _SERVICES = """\
 pickup    unix  n - n 60 1 pickup
 cleanup   unix  n - n - 0 cleanup
@@ -65,8 +65,12 @@ class Postfix:
 
     def __enter__(self) -> Self:
         self._write()
-        command = [_PROGRAM, "-c", str(self.folder / "etc"), "start-fg"]
-        self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        etc = str(self.folder / "etc")
+        # What `postfix start` does before master, without what would put master into a session of its own.
+        subprocess.run(["/usr/sbin/postfix", "-c", etc, "check"], check=True, timeout=60, capture_output=True)
+        self._process = subprocess.Popen(
+            [_MASTER, "-d", "-c", etc], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         deadline = time.monotonic() + 30
         while not _answers(self.port):
             assert self._process.poll() is None, self.log()
