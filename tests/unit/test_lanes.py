@@ -1,7 +1,6 @@
 """Who may be sent now, and who comes again later: slots and order, at a time that the test sets."""
 
 import asyncio
-from collections.abc import Iterator
 from contextlib import ExitStack
 from random import Random
 
@@ -23,7 +22,7 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[Clock]:
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(module, "PATIENCE", 0.001)
     return Clock()
 
