@@ -16,6 +16,7 @@ from serving.keys_cli import add_commands
 from serving.principal_cli import principal
 from serving.queue.client import Client
 from serving.queue_cli import queue
+from serving.schedule_cli import schedule
 from serving.settings import Settings
 from serving.suppression_cli import suppression
 from serving.terms import Afterwards, Free, Price, Wait, terms
@@ -38,6 +39,7 @@ for name, group in (
     app.add_typer(group, name=name)
 
 add_commands(keys)
+app.command()(schedule)
 
 
 @app.command()

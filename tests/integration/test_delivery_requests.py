@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from serving.delivery.connections import Destination
 from serving.delivery.requests import xtext
+from serving.delivery.routes import Smarthost
 from serving.delivery.stage import Delivery
 from serving.origin import Origin
 from serving.pipeline import Sent
@@ -58,7 +58,7 @@ def work(origin: Origin | None) -> Work:
 
 
 async def delivered(port: int, origin: Origin | None) -> Sent:
-    stage = Delivery(KEY, Destination("127.0.0.1", port, "gate.example"), expiry=1.0, random=Random(1))  # noqa: S311
+    stage = Delivery(KEY, Smarthost("127.0.0.1", port, "gate.example"), expiry=1.0, random=Random(1))  # noqa: S311
     outcome = await stage.handle(work(origin))
     await stage.close()
     assert isinstance(outcome, Sent)

@@ -15,8 +15,8 @@ from nacl.public import PrivateKey
 from serving import pipeline as p
 from serving.bounces.returning import Bounces
 from serving.bounces.telling import Teller
-from serving.delivery.connections import Destination
 from serving.delivery.reporting import Reporting, Store, Terms
+from serving.delivery.routes import Smarthost
 from serving.delivery.schedule import Schedule
 from serving.delivery.stage import Delivery
 from serving.encryption.stage import Encryption
@@ -83,7 +83,7 @@ class House:
         }
 
     def delivery(self, store: Store) -> Handler:
-        destination = Destination("127.0.0.1", self.receiver.port, "gate.example")
+        destination = Smarthost("127.0.0.1", self.receiver.port, "gate.example")
         schedule, random = Schedule(first=0.01, jitter=0.0, cap=0.01), Random(1)  # noqa: S311
         delivery = Delivery(ENVELOPES, destination, expiry=5 * DAY, random=random, schedule=schedule, clock=self.clock)
         terms = Terms(GATE, expiry=5 * DAY, delay=4 * 3600.0, suppression=30 * DAY, remote="mx.receiver.example")
@@ -92,9 +92,9 @@ class House:
     def clock(self) -> float:
         return time.time() + self.now
 
-    async def accept(self, mail: bytes = MAIL) -> int:
-        address = CONTENT.sealing_key.seal(TO.encode())
-        submission = Submission("bank", CONTENT.sealing_key.seal(mail), (Recipient(BOB, address),))
+    async def accept(self, mail: bytes = MAIL, to: str = TO) -> int:
+        recipient = Recipient(LOOKUP.address(to), CONTENT.sealing_key.seal(to.encode()))
+        submission = Submission("bank", CONTENT.sealing_key.seal(mail), (recipient,))
         return (await self.client.accept(submission)).notification_ids[0]
 
     def reports(self) -> list[Any]:

@@ -22,6 +22,7 @@ from tests.integration.test_operators import (
     test_retry_ends_a_wait,
 )
 from tests.integration.test_payment_ends import TestBooks, TestEnds
+from tests.integration.test_reports_store import TestBounce, TestReport, TestSuppression
 from tests.integration.test_resealing_store import TestResealing
 from tests.integration.test_retention import TestRetention
 from tests.integration.test_store import TestAccept, TestClaim, TestLease
@@ -35,9 +36,10 @@ from tests.unit.test_ledger import (
 )
 
 __all__ = [
-    "TestAccept", "TestBooks", "TestClaim", "TestCredentials", "TestDigest", "TestEnds", "TestGroup", "TestHistory",
-    "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestReplay", "TestResealing", "TestRetention",
-    "TestWakeThatCrossesParking", "TestWaking", "grouped", "test_a_key_posts_once",
+    "TestAccept", "TestBooks", "TestBounce", "TestClaim", "TestCredentials", "TestDigest", "TestEnds", "TestGroup",
+    "TestHistory", "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestReplay", "TestReport",
+    "TestResealing", "TestRetention", "TestSuppression", "TestWakeThatCrossesParking", "TestWaking", "grouped",
+    "test_a_key_posts_once",
     "test_a_transfer_in_another_currency_is_refused", "test_an_amount_over_the_limit_is_refused",
     "test_recipients_with_certificates_are_named_page_by_page", "test_retry_ends_a_wait",
     "test_the_head_tells_whether_the_end_was_cut_off",
