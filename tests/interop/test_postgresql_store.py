@@ -187,6 +187,7 @@ def test_a_store_of_the_first_schema_here_is_led_to_todays_and_its_keys_still_op
     url, new = server.database(), Store(PostgreSQL.open(server.database()))
     PostgreSQL.open(url).close()
     with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP TABLE bounce, suppression, escalation, webhook")
         connection.execute("DROP TABLE credential")
         connection.execute("ALTER TABLE principal ADD COLUMN key_hash TEXT NOT NULL UNIQUE")
         connection.execute("INSERT INTO principal VALUES ('p', 'Ops', '{}', 1.0, NULL, 'a')")
