@@ -82,7 +82,7 @@ class Reporting:
             case Undeliverable(reply):
                 await self._suppress(work, reply)
                 await self._tell(work, "failed", reply)
-            case Sent(receipt) if not receipt.reports:
+            case Sent(receipt) if receipt.relayed:
                 await self._tell(work, "relayed", f"{receipt.code} {receipt.text}")
         return outcome
 
@@ -104,8 +104,6 @@ class Reporting:
 
     async def _tell(self, work: Work, action: Action, reply: str, *, until: float | None = None) -> None:
         """A report that cannot be written must not decide what becomes of the mail."""
-        if "notice" in work.facts:
-            return
         try:
             written = await asyncio.to_thread(self._written, work, action, reply, until)
             if written is not None:

@@ -32,6 +32,11 @@ def recipient_options(smtp: SMTP, parcel: Parcel) -> list[str]:
     return [*options, f"ORCPT={kind};{xtext(address)}"] if address else options
 
 
+def ends_reports(smtp: SMTP, parcel: Parcel) -> bool:
+    """Whether the sender wants to be told of success and hears nothing from beyond this server (section 5.2.2)."""
+    return parcel.origin is not None and parcel.origin.wants("relayed") and not smtp.supports_extension("dsn")
+
+
 def xtext(text: str) -> str:
     """Printable ASCII as a parameter holds it (RFC 3461 section 4)."""
     return "".join(each if "!" <= each <= "~" and each not in "+=" else f"+{ord(each):02X}" for each in text)

@@ -9,7 +9,7 @@ from aiosmtplib.email import parse_address
 
 from serving.delivery.parcel import Parcel
 from serving.delivery.replies import clean, is_permanent
-from serving.delivery.requests import recipient_options, sender_options
+from serving.delivery.requests import ends_reports, recipient_options, sender_options
 from serving.values import Receipt
 
 
@@ -66,7 +66,7 @@ async def _data(smtp: SMTP, parcel: Parcel, data_timeout: float) -> Receipt | Fa
         lost = "no reply to the content: it may have arrived, and goes again as the same mail"
         return Failure(lost, permanent=False, broken=True)
     words = clean(response.message, parcel.mail_from, parcel.rcpt_to)
-    return Receipt(response.code, words, parcel.message_id, smtp.supports_extension("dsn"))
+    return Receipt(response.code, words, parcel.message_id, ends_reports(smtp, parcel))
 
 
 def _refusal(smtp: SMTP, parcel: Parcel) -> Failure | None:

@@ -130,7 +130,9 @@ async def test_a_refusal_is_reported_once_and_the_address_gets_no_more(
         await eventually(lambda: len(house.reports()) == 2)
         await eventually(lambda: is_at(client, second, "dead"))
     told, again = house.reports()
+    (suppressed,) = await client.query("suppressed", lookup=BOB.hex())
 
+    assert suppressed["reason"] == "550 5.1.1 <address> unknown"
     assert (await kinds(client, first))[-3:] == ["reported", "undeliverable", "returned"]
     assert (told["Action"], told["Status"], told["Remote-MTA"]) == ("failed", "5.1.1", "dns; mx.receiver.example")
     assert told["Final-Recipient"] == "rfc822; bob@receiver.example"
@@ -189,7 +191,7 @@ async def test_a_delay_is_told_once_and_the_end_after_it(house: House, client: C
 async def test_success_is_told_only_where_it_was_asked_for(
     house: House, client: Client, eventually: Eventually, notify: Any, reports: list[str]
 ) -> None:
-    """RFC 3461 section 5.2.1: this server does not report, so the sender learns that nobody will."""
+    """RFC 3461 section 5.2.2: this server does not report, so the sender learns that nobody will."""
     asked = envelope_field(SmtpEnvelope("ops@bank.example"), {TO: Request(notify)})
     async with working(client, house.stages()):
         id_ = await house.accept(asked + MAIL)
