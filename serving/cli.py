@@ -16,7 +16,9 @@ from serving.keys_cli import add_commands
 from serving.principal_cli import principal
 from serving.queue.client import Client
 from serving.queue_cli import queue
+from serving.schedule_cli import schedule
 from serving.settings import Settings
+from serving.suppression_cli import suppression
 from serving.terms import Afterwards, Free, Price, Wait, terms
 from serving.wallet_cli import ledger, wallet
 from serving.webhook_cli import webhook
@@ -34,10 +36,12 @@ for name, group in (
     ("ledger", ledger),
     ("queue", queue),
     ("webhook", webhook),
+    ("suppression", suppression),
 ):
     app.add_typer(group, name=name)
 
 add_commands(keys)
+app.command()(schedule)
 
 
 @app.command()

@@ -69,8 +69,10 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The receiver's own words: it has the mail."""
+    """The receiver's own words: it has the mail. `relayed`: the sender wants to be told of success, and this server
+    does not report (RFC 3461), so that it is for us to say how far it came."""
 
     code: int
     text: str
     message_id: str
+    relayed: bool = False

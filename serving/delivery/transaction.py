@@ -1,42 +1,51 @@
 """One mail transaction (RFC 5321 3.3): what the receiver said, as a value."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
 from aiosmtplib.email import parse_address
 
-from serving.delivery.connections import Connections
 from serving.delivery.parcel import Parcel
 from serving.delivery.replies import clean, is_permanent
+from serving.delivery.requests import ends_reports, recipient_options, sender_options
 from serving.values import Receipt
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
     """The receiver does not have the mail, or nobody knows; `permanent` when another try would end the same,
-    `unreachable` when there was nobody to speak to."""
+    `unreachable` when there was nobody to speak to, `broken` when a server stopped answering."""
 
     reply: str
     permanent: bool
     unreachable: bool = False
+    broken: bool = False
 
 
 async def send(
-    connections: Connections, parcel: Parcel, *, before_data: Callable[[], Awaitable[None]], data_timeout: float
+    connect: Callable[[], AbstractAsyncContextManager[SMTP]],
+    parcel: Parcel,
+    *,
+    before_data: Callable[[], Awaitable[None]],
+    data_timeout: float,
 ) -> Receipt | Failure:
-    """The receiver's 250 or why there is none. `before_data` runs when everything is agreed and nothing is sent yet;
-    what it raises ends the transaction. `data_timeout` is seconds for the content and the reply to it."""
+    """The receiver's 250 or why there is none, over a connection that `connect` lends. `before_data` runs when
+    everything is agreed and nothing is sent yet; what it raises ends the transaction. `data_timeout` is seconds for
+    the content and the reply to it."""
     try:
-        async with connections.borrow() as smtp:
+        async with connect() as smtp:
             return _refusal(smtp, parcel) or await _transact(smtp, parcel, before_data, data_timeout)
     except SMTPResponseException as error:
         reply = clean(f"{error.code} {error.message}", parcel.mail_from, parcel.rcpt_to)
-        return Failure(reply, is_permanent(error.code))
+        return Failure(reply, is_permanent(error.code, error.message))
     except ConnectionError as error:
         return Failure(clean(str(error)), permanent=False, unreachable=True)
     except (SMTPException, OSError) as error:
-        return Failure(f"the connection broke before the content was sent ({type(error).__name__})", permanent=False)
+        return Failure(
+            f"the connection broke before the content was sent ({type(error).__name__})", permanent=False, broken=True
+        )
 
 
 async def _transact(
@@ -44,7 +53,7 @@ async def _transact(
 ) -> Receipt | Failure:
     utf8 = parcel.is_international and smtp.supports_extension("smtputf8")
     await smtp.mail(parcel.mail_from, options=_options(smtp, parcel, utf8), encoding="utf-8" if utf8 else "ascii")
-    await smtp.rcpt(parcel.rcpt_to, encoding="utf-8" if utf8 else "ascii")
+    await smtp.rcpt(parcel.rcpt_to, options=recipient_options(smtp, parcel), encoding="utf-8" if utf8 else "ascii")
     await before_data()
     return await _data(smtp, parcel, data_timeout)
 
@@ -54,8 +63,10 @@ async def _data(smtp: SMTP, parcel: Parcel, data_timeout: float) -> Receipt | Fa
         response = await smtp.data(parcel.mail, timeout=data_timeout)
     except (SMTPServerDisconnected, SMTPTimeoutError):
         smtp.close()
-        return Failure("no reply to the content: it may have arrived, and goes again as the same mail", permanent=False)
-    return Receipt(response.code, clean(response.message, parcel.mail_from, parcel.rcpt_to), parcel.message_id)
+        lost = "no reply to the content: it may have arrived, and goes again as the same mail"
+        return Failure(lost, permanent=False, broken=True)
+    words = clean(response.message, parcel.mail_from, parcel.rcpt_to)
+    return Receipt(response.code, words, parcel.message_id, ends_reports(smtp, parcel))
 
 
 def _refusal(smtp: SMTP, parcel: Parcel) -> Failure | None:
@@ -83,4 +94,5 @@ def _options(smtp: SMTP, parcel: Parcel, utf8: bool) -> list[str]:
     options = [f"SIZE={len(parcel.mail)}"] if smtp.supports_extension("size") else []
     if parcel.is_eight_bit and smtp.supports_extension("8bitmime"):
         options.append("BODY=8BITMIME")
+    options += sender_options(smtp, parcel)
     return [*options, "SMTPUTF8"] if utf8 else options

@@ -5,7 +5,19 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import credentials, history, intake, ledger, offsets, operators, resealing, wallets, webhooks
+from serving.queue.store import (
+    credentials,
+    history,
+    intake,
+    ledger,
+    offsets,
+    operators,
+    reports,
+    resealing,
+    suppression,
+    wallets,
+    webhooks,
+)
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction
 from serving.queue.values import identifier
@@ -215,6 +227,11 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
         grant_allowance,
         write_notice,
         bundle,
+        reports.report,
+        reports.bounce,
+        reports.close_bounce,
+        suppression.suppress,
+        suppression.unsuppress,
         resealing.reseal,
         webhooks.claim_webhooks,
         webhooks.close_webhook,

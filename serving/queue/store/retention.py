@@ -1,5 +1,5 @@
 """What is forgotten after a time: bodies of messages that have ended for every recipient, idempotency keys, which are
-kept for a week at least, and what senders' webhooks were told.
+kept for a week at least, suppressions that are over, and what senders' webhooks were told.
 
 Histories, the ledger and counters stay: they hold neither content nor addresses in the clear.
 """
@@ -16,5 +16,6 @@ def forget(transaction: Transaction, age: float) -> bool:
     before = transaction.now - age
     bodies = transaction.all("forget_bodies", before=earliest(before), count=_AT_ONCE)
     keys = transaction.run("forget_keys", before=min(before, transaction.now - KEPT_EACH), count=_AT_ONCE).rowcount
+    over = transaction.run("forget_suppressions", before=before, count=_AT_ONCE).rowcount
     told = webhooks.forget(transaction, before, _AT_ONCE)
-    return _AT_ONCE in (len(bodies), keys, told)
+    return _AT_ONCE in (len(bodies), keys, over, told)
