@@ -103,7 +103,8 @@ class Connections:
             try:
                 return _Line(await self._open(server), server)
             except _LOST as error:
-                reason = clean(" ".join(map(str, error.args)) or type(error).__name__)
+                words = clean(" ".join(map(str, error.args)) or type(error).__name__)
+                reason = words.replace(server.name, "<server>")  # an MX's tells the recipient's domain
         raise ConnectionError(reason)
 
     async def _open(self, server: Server) -> SMTP:

@@ -64,9 +64,9 @@ class Place:
         self._lanes, self._lane = lanes, lane
         self._answered = False
 
-    def answered(self) -> None:
-        """A server said something, whatever it was."""
-        self._answered = True
+    def answered(self, yes: bool = True) -> None:
+        """Whether a server said something, whatever it was."""
+        self._answered = yes
 
     def __enter__(self) -> "Place":
         return self

@@ -100,9 +100,11 @@ class Delivery:
         except Temporary as temporary:
             return Failure(str(temporary), permanent=False, broken=True)
         if isinstance(servers, NoRoute):
+            place.answered()
             return Failure(servers.reply, permanent=True)
 
         async def note_sending() -> None:
+            place.answered()
             await work.note("sending", {"sending": {"attempt": work.attempt, "at": self._clock()}})
 
         ending = await send(
@@ -111,8 +113,7 @@ class Delivery:
             before_data=note_sending,
             data_timeout=self._data_timeout,
         )
-        if isinstance(ending, Receipt) or not (ending.unreachable or ending.broken):
-            place.answered()
+        place.answered(isinstance(ending, Receipt) or not (ending.unreachable or ending.broken))
         return ending
 
     async def _signed(self, parcel: Parcel) -> Parcel:

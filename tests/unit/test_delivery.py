@@ -32,10 +32,27 @@ def test_the_wait_grows_by_half_up_to_an_hour(attempt: int, seconds: float) -> N
     assert max(delays) - min(delays) > 0.3 * seconds
 
 
-@pytest.mark.parametrize(("code", "permanent"), [(421, False), (450, False), (550, True), (554, True), (530, False)])
-def test_only_a_refusal_of_the_mail_itself_is_for_good(code: int, permanent: bool) -> None:
-    """A wrong login (530) is our set-up: bouncing all mail for it would lose it."""
-    assert is_permanent(code) is permanent
+@pytest.mark.parametrize(
+    ("code", "words", "permanent"),
+    [
+        (421, "4.3.2 going down", False),
+        (450, "4.2.0 greylisted", False),
+        (452, "4.5.3 too many recipients", False),
+        (503, "5.5.1 need EHLO first", False),
+        (530, "5.7.0 authentication required", False),
+        (550, "5.1.1 unknown", True),
+        (551, "5.1.6 try elsewhere", True),
+        (552, "5.2.2 mailbox full", True),
+        (552, "5.5.3 no more", False),
+        (552, "Too many recipients", False),
+        (554, "5.7.1 no", True),
+        (556, "5.1.10 takes no mail", True),
+        (250, "", False),
+    ],
+)
+def test_only_a_refusal_of_the_mail_itself_is_for_good(code: int, words: str, permanent: bool) -> None:
+    """A wrong login (530) is our set-up: bouncing all mail for it would lose it. 552 once said what 452 does now."""
+    assert is_permanent(code, words) is permanent
 
 
 @pytest.mark.parametrize(
