@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from serving import certificates_cli, core_dumps, fetch_cli
+from serving import certificates_cli, core_dumps, escalation_cli, fetch_cli
 from serving.addresses import domain_of
 from serving.commands import ask, registrar
 from serving.errors import ClarionError, ConfigurationError
@@ -114,6 +114,9 @@ def add_recipient(
     ask(settings, work)
     can_receive = text is not None or open_mail
     print("registered" if can_receive else "registered; mail is held until it has a --certificate or --open")
+
+
+recipient.command("escalate")(escalation_cli.escalate)
 
 
 @recipient.command("reset-offset")

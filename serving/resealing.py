@@ -23,6 +23,7 @@ PURPOSE_OF: Mapping[str, Purpose] = {
     "recipient": "content",
     "certificate": "content",
     "envelope": "delivery",
+    "escalation": "content",
     "results": "content",
 }
 """What the store keeps sealed, in the broker's words, and the key that opens it."""

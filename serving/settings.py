@@ -74,6 +74,11 @@ class Settings(BaseSettings):
     dns_port: Port = 53
     trusted_sealers: tuple[str, ...] = ()  # domains whose ARC seals vouch for what they forwarded
 
+    apprise_schemes: tuple[str, ...] = (  # that urgent mail may escalate to (Apprise's names); they speak TLS alone
+        "discord", "gotifys", "jsons", "matrixs", "mmosts", "msteams", "ntfys", "opsgenie", "pagerduty", "pover",
+        "signals", "slack", "tgram", "twilio", "vonage",
+    )  # fmt: skip
+
     digest_interval: float = 86_400.0
     max_body: int = 25 * 1024 * 1024
     retention_days: Annotated[float, Field(ge=0)] = 30.0  # of bodies whose mail has ended, and of idempotency keys
@@ -113,7 +118,16 @@ class Settings(BaseSettings):
     @property
     def pay_url(self) -> str:
         """Where the pay page is; a token follows."""
-        return f"{self.public_url.rstrip('/') or f'http://127.0.0.1:{self.http_port}'}/pay"
+        return f"{self._public}/pay"
+
+    @property
+    def react_url(self) -> str:
+        """Where a recipient tells one thing of a mail; a token follows."""
+        return f"{self._public}/r"
+
+    @property
+    def _public(self) -> str:
+        return self.public_url.rstrip("/") or f"http://127.0.0.1:{self.http_port}"
 
     @property
     def socket(self) -> Path:

@@ -75,6 +75,8 @@ def _builder(stage: Stage) -> Callable[[Parts], Wired]:  # noqa: C901 - one flat
             return _settlement
         case Stage.NOTICE:
             return _notice
+        case Stage.ESCALATION:
+            return _escalation
         case _:
             assert_never(stage)
 
@@ -142,9 +144,11 @@ def _digest(parts: Parts) -> Wired:
 
 
 def _encryption(parts: Parts) -> Wired:
+    from serving.acknowledging import AcknowledgeLinks
     from serving.encryption.signing import load_signing_key
     from serving.encryption.smime_signing import load_smime_signing_key
     from serving.encryption.stage import Encryption
+    from serving.web.token import Links
 
     settings = parts.settings
     content, delivery = load_unsealing(settings.keys, "content"), load_sealing(settings.keys, "delivery")
@@ -156,6 +160,7 @@ def _encryption(parts: Parts) -> Wired:
         time.time,
         signer=load_signing_key(settings.keys),
         smime_signer=load_smime_signing_key(settings.keys),
+        links=AcknowledgeLinks(settings.react_url, Links(load_lookup(settings.keys).derive("pay"))),
     )
     return Wired(encryption.handle)
 
@@ -228,3 +233,16 @@ def _notice(parts: Parts) -> Wired:
     warning = asyncio.create_task(keep_warning(parts.client, content, lookup, settings.mail_from, time.time))
     parts.resources.callback(warning.cancel)
     return Wired(Notice(parts.client, content, lookup, post, time.time).handle)
+
+
+def _escalation(parts: Parts) -> Wired:
+    from serving.acknowledging import AcknowledgeLinks
+    from serving.escalation.push import Pushes
+    from serving.escalation.stage import Escalation, Keys
+    from serving.web.token import Links
+
+    settings = parts.settings
+    content, lookup = load_unsealing(settings.keys, "content"), load_lookup(settings.keys)
+    links = AcknowledgeLinks(settings.react_url, Links(lookup.derive("pay")))
+    pushes = Pushes(settings.apprise_schemes)
+    return Wired(Escalation(parts.client, Keys(content, lookup), links, pushes, time.time).handle)

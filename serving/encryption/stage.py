@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from cryptography import x509
 from pysequoia import Tsk
 
+from serving.acknowledging import AcknowledgeLinks, Note, is_urgent
 from serving.encryption import sealed, smime
 from serving.encryption.bundle import METHODS, choose
 from serving.encryption.certificates import Unusable
@@ -27,10 +28,12 @@ from serving.values import Method, OpenByPolicy, Sealed
 DIGEST = "digest"
 
 
-class Reader(Protocol):
+class Store(Protocol):
     """What encryption asks of the broker."""
 
     async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]: ...
+
+    async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]: ...
 
 
 class Encryption:
@@ -38,7 +41,7 @@ class Encryption:
 
     def __init__(
         self,
-        client: Reader,
+        client: Store,
         content: UnsealingKey,
         delivery: SealingKey,
         mail_from: str,
@@ -46,8 +49,10 @@ class Encryption:
         *,
         signer: Tsk | None = None,
         smime_signer: Signer | None = None,
+        links: AcknowledgeLinks | None = None,
     ) -> None:
-        """Without `smime_signer` nothing is sealed with S/MIME, which proves nothing unless it is signed."""
+        """Without `smime_signer` nothing is sealed with S/MIME, which proves nothing unless it is signed; without
+        `links` urgent mail does not say where to acknowledge it."""
         self._client = client
         self._content = content
         self._delivery = delivery
@@ -55,6 +60,7 @@ class Encryption:
         self._clock = clock
         self._signer = signer
         self._smime_signer = smime_signer
+        self._links = links
 
     async def handle(self, work: Work) -> Enclosed | EnclosedFree | Keyless | KeyMissing:
         """Enclosed, EnclosedFree where the facts hold a waiver; Keyless, or KeyMissing where everybody knows already,
@@ -71,8 +77,22 @@ class Encryption:
         if isinstance(envelope, Unusable):
             is_known = "told" in work.facts or "notice" in work.facts
             return KeyMissing(envelope.reason) if is_known else Keyless(envelope.reason)
-        waiver = work.facts.get("waiver")
-        return Enclosed(envelope) if waiver is None else EnclosedFree(envelope, str(waiver))
+        waiver, watch = work.facts.get("waiver"), await self._watch(work, recipient)
+        return Enclosed(envelope, watch) if waiver is None else EnclosedFree(envelope, str(waiver), watch)
+
+    async def _watch(self, work: Work, recipient: Mapping[str, Any]) -> int | None:
+        """Begun for what is urgent, where its recipient has a chain, and never for what comes of one: chains in a
+        circle would never end."""
+        if not recipient.get("escalates") or "escalated" in work.facts or not is_urgent(work.facts):
+            return None
+        return int((await self._client.execute("watch", about=str(work.id)))["id"])
+
+    def _note(self, work: Work) -> Note | None:
+        """What an urgent mail tells its reader beside its own words."""
+        is_escalated = "escalated" in work.facts
+        if self._links is None or not (is_escalated or is_urgent(work.facts)):
+            return None
+        return Note(self._links.make(work.id, work.accepted_at), is_escalated)
 
     async def _open(self, work: Work, recipient: Mapping[str, Any]) -> OpenByPolicy | None:
         """The open mail where a policy allows it. A digest's parents have many senders, so none of theirs counts."""
@@ -93,8 +113,8 @@ class Encryption:
         return await asyncio.to_thread(self._enclose, work, bytes.fromhex(recipient["certificate"]), methods)
 
     def _relay(self, work: Work) -> bytes:
-        outside = self._outside(work)
-        mail = relay(self._mail(work, outside), outside)
+        outside, note = self._outside(work), self._note(work)
+        mail = relay(self._mail(work, outside), outside, note.fields if note else ())
         relayed = split(mail)
         message_id = relayed.first("message-id").decode(errors="replace") if relayed else outside.message_id
         is_ours = "notice" in work.facts or work.facts.get("waiver") == DIGEST
@@ -106,13 +126,13 @@ class Encryption:
         certificate = choose(self._content.unseal(certificates), outside.rcpt_to, now, methods)
         if isinstance(certificate, Unusable):
             return certificate
-        raw = self._mail(work, outside)
+        raw, note = self._mail(work, outside), self._note(work)
         if not isinstance(certificate, x509.Certificate):
-            mail = sealed.enclose(raw, outside, certificate, self._signer)
+            mail = sealed.enclose(raw, outside, certificate, self._signer, note)
             return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail, is_ours=True), "openpgp")
         if self._smime_signer is None:
             return Unusable("the gateway has no key for S/MIME")
-        mail = smime.enclose(raw, outside, certificate, self._smime_signer)
+        mail = smime.enclose(raw, outside, certificate, self._smime_signer, note)
         return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail, is_ours=True), "smime")
 
     def _mail(self, work: Work, outside: Outside) -> bytes:

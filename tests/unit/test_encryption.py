@@ -34,11 +34,17 @@ MAIL = (
 
 
 class Broker:
-    """One recipient, one sender's policy."""
+    """One recipient, one sender's policy; `watched` is what was begun to be watched."""
 
     def __init__(self, recipient: Mapping[str, Any] | None, sender_is_open: bool = False) -> None:
         self._recipient = recipient
         self._sender_is_open = sender_is_open
+        self.watched: list[str] = []
+
+    async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:
+        assert name == "watch"
+        self.watched.append(parameters["about"])
+        return {"id": "11"}
 
     async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         if name == "recipient":

@@ -27,11 +27,12 @@ HELD = {
     Stage.REANALYSIS: {CONTENT, LOOKUP},
     Stage.TRIAGE: set(),
     Stage.DIGEST: {CONTENT},
-    Stage.ENCRYPTION: {CONTENT, "delivery.public"},
+    Stage.ENCRYPTION: {CONTENT, "delivery.public", LOOKUP},
     Stage.PAYMENT: set(),
     Stage.DELIVERY: {DELIVERY},
     Stage.SETTLEMENT: set(),
     Stage.NOTICE: {CONTENT, LOOKUP},
+    Stage.ESCALATION: {CONTENT, LOOKUP},
 }
 """What each stage cannot start without."""
 SIGNING = {Stage.ENCRYPTION: {"signing.private", "smime.private"}, Stage.DELIVERY: {"dkim.private"}}
@@ -111,7 +112,8 @@ def test_nobody_but_wiring_and_the_command_line_loads_a_private_key() -> None:
     users = {str(path.relative_to(ROOT / "serving")) for path, text in sources.items() if OPENS.search(text)}
 
     assert users == {
-        "certificates_cli.py", "fetch_cli.py", "keyring.py", "keys_cli.py", "rotation.py", "wiring.py",
+        "certificates_cli.py", "escalation_cli.py", "fetch_cli.py", "keyring.py", "keys_cli.py", "rotation.py",
+        "wiring.py",
     }  # fmt: skip
 
 

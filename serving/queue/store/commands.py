@@ -5,7 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import credentials, history, intake, ledger, offsets, operators, resealing, wallets
+from serving.queue.store import (
+    credentials,
+    escalations,
+    history,
+    intake,
+    ledger,
+    offsets,
+    operators,
+    resealing,
+    wallets,
+    watches,
+)
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction
 from serving.queue.values import identifier
@@ -69,6 +80,7 @@ def react(transaction: Transaction, id: str, kind: str, at: float) -> Answer:
         offsets.correct(transaction, bytes(row["recipient"]), kind)
     if fresh and kind in ACTED:
         history.react(transaction, identifier(id), at)
+        watches.acknowledged(transaction, identifier(id), kind, at)
     return {"id": id, "fresh": fresh}
 
 
@@ -203,6 +215,9 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
         grant_allowance,
         write_notice,
         bundle,
+        escalations.set_escalation,
+        escalations.watch,
+        escalations.escalate,
         resealing.reseal,
     )
 }

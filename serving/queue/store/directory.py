@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import audit, commands, resealing
+from serving.queue.store import audit, commands, escalations, resealing
 from serving.queue.store.database import Row
 from serving.queue.store.transaction import MAX_ID, Transaction
 from serving.queue.values import identifier
@@ -198,6 +198,8 @@ QUERIES: Mapping[str, Query] = {
         body,
         digest_due,
         verify_ledger,
+        escalations.escalation,
+        escalations.watched,
         resealing.sealed_counts,
         resealing.sealed_page,
     )

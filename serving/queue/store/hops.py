@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from serving.errors import Refused
-from serving.queue.store import history, ledger, wallets
+from serving.queue.store import history, ledger, wallets, watches
 from serving.queue.store.database import Row
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction, merged
@@ -85,6 +85,7 @@ def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: P
         _require(transaction, name.id, transaction.topology.places[edge.to], json.loads(facts))
     _move(transaction, row, edge, facts, until)
     transaction.event(name.id, stage, outcome, edge.to, pending.facts)
+    watches.tell(transaction, row, outcome, pending.facts)
     if place.analyses:
         history.ripen(transaction, row["message"])
     if edge.kind == "end":
@@ -221,6 +222,7 @@ def _move(transaction: Transaction, row: Row, edge: Edge, facts: str, until: flo
 def _end(transaction: Transaction, row: Row, state: str) -> None:
     """An end takes the outgoing mail with it, and a digest's end is its parents'."""
     transaction.later("delete_envelope", id=row["id"])
+    watches.ended(transaction, row)
     parents = "delivered" if state == "delivered" else "dead"
     for child in transaction.all("children_of_digest", via=row["id"]) if row["is_digest"] else ():
         transaction.run("end_parent", id=child["id"], state=parents)

@@ -15,11 +15,11 @@ from serving.queue.values import identifier
 
 Rows = list[dict[str, Any]]
 
-SEALED = ("body", "address", "recipient", "certificate", "envelope")
-"""Messages' bodies, notifications' addresses, recipients' addresses and certificates, outgoing mail: columns."""
+SEALED = ("body", "address", "recipient", "certificate", "envelope", "escalation")
+"""Messages' bodies, notifications' addresses, recipients' addresses, certificates and chains, and outgoing mail."""
 RESULTS = "results"
 """A fact; see `resealing_facts`."""
-_BY_LOOKUP = frozenset({"recipient", "certificate"})
+_BY_LOOKUP = frozenset({"recipient", "certificate", "escalation"})
 _MOST, _MOST_OCTETS = 1_000, 8 << 20
 
 
