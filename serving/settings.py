@@ -75,8 +75,8 @@ class Settings(BaseSettings):
     trusted_sealers: tuple[str, ...] = ()  # domains whose ARC seals vouch for what they forwarded
 
     apprise_schemes: tuple[str, ...] = (  # that urgent mail may escalate to (Apprise's names); they speak TLS alone
-        "discord", "gotifys", "jsons", "matrixs", "mmosts", "msteams", "ntfys", "opsgenie", "pagerduty", "pover",
-        "signals", "slack", "tgram", "twilio", "vonage",
+        "discord", "gotifys", "jsons", "matrixs", "mmosts", "ntfys", "opsgenie", "pagerduty", "pover",
+        "signals", "slack", "tgram", "twilio", "vonage", "workflows",
     )  # fmt: skip
 
     digest_interval: float = 86_400.0
