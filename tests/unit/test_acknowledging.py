@@ -21,7 +21,7 @@ from tests.unit.test_relayed import HOSTILE
 LINKS = Links(b"k" * 32)
 URGENT: dict[str, Any] = {"prediction": {"label": "urgent"}}
 ESCALATED: dict[str, Any] = {"waiver": "escalated", "escalated": {"round": 1, "step": 2}, "watched": "11"}
-BOUNDARY = re.compile(rb"=={15}\d+==")
+BOUNDARY = re.compile(rb"={15}\d+==")
 """Of what could not be read and is attached: another one each time."""
 NOTE = Note("https://gate.example/r/acknowledged.token")
 
