@@ -208,6 +208,18 @@ class TestWatched:
 
         assert times(world, began) == [10, 11]
 
+    def test_a_watch_that_is_given_up_is_told_to_the_sender(self, store: Store) -> None:
+        """They may rely on it."""
+        world = World(store)
+        id_, watch = world.delivered()
+        world.run(1)
+        store.do(lambda t: operators.kill(t, str(watch), "noise"))
+
+        assert world.told(id_) == [
+            ("watched", {"watch": str(watch)}), ("unwatched", {"reason": "it was given up"}),
+        ]  # fmt: skip
+        assert store.row(id_)["state"] == "delivered"
+
     def test_a_notification_is_watched_once(self, store: Store) -> None:
         """Encryption may be killed after it has begun the watch."""
         world = World(store)
@@ -245,7 +257,7 @@ class TestWatched:
         world = World(store)
         id_, _ = world.delivered()
         began = store.now
-        store.sql("UPDATE message SET body = x'' WHERE id = :id", id=store.row(id_)["message"])
+        store.sql("UPDATE message SET body = :none WHERE id = :id", none=b"", id=store.row(id_)["message"])
         world.run(11 * MINUTE)
 
         assert times(world, began) == [10]

@@ -13,6 +13,7 @@ from serving.queue.store.database import HERE
 from serving.queue.store.postgresql import PostgreSQL
 from tests.integration.peers import Store
 from tests.integration.test_credentials import TestCredentials
+from tests.integration.test_escalation import TestChain, TestCrashes, TestPushes, TestWatched
 from tests.integration.test_group import TestGroup, grouped
 from tests.integration.test_hops import TestHistory, TestHop
 from tests.integration.test_operators import (
@@ -35,9 +36,10 @@ from tests.unit.test_ledger import (
 )
 
 __all__ = [
-    "TestAccept", "TestBooks", "TestClaim", "TestCredentials", "TestDigest", "TestEnds", "TestGroup", "TestHistory",
-    "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestReplay", "TestResealing", "TestRetention",
-    "TestWakeThatCrossesParking", "TestWaking", "grouped", "test_a_key_posts_once",
+    "TestAccept", "TestBooks", "TestChain", "TestClaim", "TestCrashes", "TestCredentials", "TestDigest", "TestEnds",
+    "TestGroup", "TestHistory", "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestPushes", "TestReplay",
+    "TestResealing", "TestRetention", "TestWakeThatCrossesParking", "TestWaking", "TestWatched", "grouped",
+    "test_a_key_posts_once",
     "test_a_transfer_in_another_currency_is_refused", "test_an_amount_over_the_limit_is_refused",
     "test_recipients_with_certificates_are_named_page_by_page", "test_retry_ends_a_wait",
     "test_the_head_tells_whether_the_end_was_cut_off",
@@ -185,7 +187,7 @@ def test_a_store_of_the_first_schema_here_is_led_to_todays_and_its_keys_still_op
     url, new = server.database(), Store(PostgreSQL.open(server.database()))
     PostgreSQL.open(url).close()
     with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute("DROP TABLE credential")
+        connection.execute("DROP TABLE credential, suppression, escalation, webhook")
         connection.execute("ALTER TABLE principal ADD COLUMN key_hash TEXT NOT NULL UNIQUE")
         connection.execute("INSERT INTO principal VALUES ('p', 'Ops', '{}', 1.0, NULL, 'a')")
         connection.execute("INSERT INTO domain VALUES ('ops.example', 'p')")

@@ -120,6 +120,7 @@ def bury(transaction: Transaction, row: Row, kind: str, cause: str) -> None:
     _give_back(transaction, row)
     _move(transaction, row, Edge("end", "dead"), row["facts"], None)
     transaction.event(row["id"], row["stage"], kind, "dead", {"cause": cause})
+    watches.given_up(transaction, row)
     if transaction.topology.places[row["stage"]].analyses:
         history.ripen(transaction, row["message"])
     _end(transaction, row, "dead")

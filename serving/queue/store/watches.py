@@ -46,6 +46,11 @@ def tell(transaction: Transaction, row: Row, outcome: str, facts: Mapping[str, A
         transaction.event(int(about), row["stage"], outcome, None, facts.get(outcome) or {})
 
 
+def given_up(transaction: Transaction, row: Row) -> None:
+    """Where the row is a watch: nobody watches any more, and the sender is told so."""
+    tell(transaction, row, "unwatched", {"unwatched": {"reason": "it was given up"}})
+
+
 def _watch_of(facts: str) -> int | None:
     if '"watched"' not in facts:  # all but few, and looking is cheaper than reading
         return None
