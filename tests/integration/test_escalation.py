@@ -153,6 +153,18 @@ class TestWatched:
         assert looks < 60
         assert times(world, began) == TIMES
 
+    def test_its_end_wakes_the_watch_at_once(self, store: Store) -> None:
+        """The recipient's time runs from there, however rarely it is looked at before."""
+        world = World(store)
+        _, watch = world.enclosed()
+        world.run(1)
+        before = store.row(watch)["state"]
+        world.to_delivery()
+        world.deliver()
+
+        assert (before, store.row(watch)["state"]) == ("parked", "queued")
+        assert store.kinds(watch)[-1] == "woken"
+
     def test_what_nobody_paid_for_is_not_watched_any_more(self, store: Store) -> None:
         """It has expired: its sender is told so already."""
         world = World(store)
