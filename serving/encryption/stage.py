@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from serving.encryption.certificates import Unusable
 from serving.encryption.outside import Outside
 from serving.encryption.relayed import relay
 from serving.encryption.smime_signing import Signer
+from serving.errors import Refused
 from serving.identifiers import format_id
 from serving.mail import split
 from serving.pipeline import Enclosed, EnclosedFree, Keyless, KeyMissing
@@ -26,6 +28,8 @@ from serving.trace import without_forged
 from serving.values import Method, OpenByPolicy, Sealed
 
 DIGEST = "digest"
+
+_log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
@@ -85,7 +89,13 @@ class Encryption:
         circle would never end."""
         if not recipient.get("escalates") or "escalated" in work.facts or not is_urgent(work.facts):
             return None
-        return int((await self._client.execute("watch", about=str(work.id)))["id"])
+        try:
+            return int((await self._client.execute("watch", about=str(work.id)))["id"])
+        except Refused as refused:
+            if refused.reason == "storage":
+                raise
+            _log.error("notification %d is not watched: %s", work.id, refused)  # it must not stay behind for that
+            return None
 
     def _note(self, work: Work) -> Note | None:
         """What an urgent mail tells its reader beside its own words."""

@@ -1,7 +1,9 @@
 """An urgent mail that nobody acknowledges, through the stages as they are wired, a real broker and a mail server."""
 
+import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from email import message_from_bytes
@@ -11,15 +13,18 @@ from typing import Any
 import pytest
 from aiosmtpd.smtp import Envelope
 
+from serving.acknowledging import AcknowledgeLinks
 from serving.enrolment import Registrar
-from serving.escalation.chain import Chain, Person, Step, write_chain
-from serving.keyring import load_sealing
-from serving.pipeline import Authenticated, Outcome, Stage, Urgent
+from serving.escalation.chain import Chain, Person, Push, Step, write_chain
+from serving.escalation.push import Result
+from serving.escalation.stage import Escalation, Keys
+from serving.keyring import load_sealing, load_unsealing
+from serving.pipeline import Authenticated, Enclosed, EnclosedFree, Outcome, Sent, Stage, Unbilled, Urgent, Waived
 from serving.queue.client import Client, Recipient, Submission
 from serving.sealing import load_lookup
 from serving.settings import Settings
-from serving.stage import Work
-from serving.values import Prediction
+from serving.stage import Handler, Work
+from serving.values import OpenByPolicy, Prediction, Receipt
 from serving.web.token import Links
 from serving.wiring import Parts, wire
 from tests.conftest import BrokerProcess
@@ -138,6 +143,64 @@ async def test_the_link_in_a_push_acknowledges_the_mail(
         told_of, kind = Links(load_lookup(settings.keys).derive("pay")).reaction.read(token, 0.0)
 
     assert (told_of, kind) == (id_, "acknowledged")
+
+
+async def test_two_workers_ask_everybody_once(
+    settings: Settings, broker: BrokerProcess, eventually: Eventually
+) -> None:
+    """They share the queue, and whatever one of them has begun is not the other's."""
+    pushed: list[str] = []
+
+    async def push(_: Push, __: str, text: str) -> Result:
+        pushed.append(text)
+        await asyncio.sleep(0.02)
+        return "sent"
+
+    async with AsyncExitStack() as resources:
+        clients = [await Client.connect(broker.socket) for _ in range(3)]
+        for client in clients:
+            resources.push_async_callback(client.close)
+        await enrol(clients[0], settings, Step(0.1, Push("ntfys://a.example/b")), Step(0.1, Person(GRACE)))
+        keys = Keys(load_unsealing(settings.keys, "content"), load_lookup(settings.keys))
+        links = AcknowledgeLinks(settings.react_url, Links(keys.lookup.derive("pay")))
+        await resources.enter_async_context(working(clients[0], _quick(clients[0])))
+        for client in clients[1:]:
+            stage = Escalation(client, keys, links, push, time.time)
+            await resources.enter_async_context(working(client, {Stage.ESCALATION: stage.handle}))
+        ids = [await send(clients[0], settings) for _ in range(12)]
+
+        async def histories() -> list[list[str]]:
+            return [[kind for kind, _ in await told(clients[0], id_)] for id_ in ids]
+
+        async def are_over() -> bool:
+            return all("exhausted" in history for history in await histories())
+
+        await eventually(are_over, 60.0)
+        found = await histories()
+        depths = await clients[0].query("depths")
+
+    assert found == [["escalated", "escalated", "exhausted"]] * len(ids)
+    assert len(pushed) == len(set(pushed)) == len(ids)
+    assert sum(row["count"] for row in depths if row["state"] == "delivered") == 2 * len(ids)
+
+
+def _quick(client: Client) -> dict[Stage, Handler]:
+    """All other stages: they do at once what they do in the end."""
+    envelope = OpenByPolicy(b"octets", "recipient")
+
+    async def enclose(work: Work) -> Outcome:
+        if "escalated" in work.facts:
+            return EnclosedFree(envelope, "escalated")
+        return Enclosed(envelope, int((await client.execute("watch", about=str(work.id)))["id"]))
+
+    return {
+        Stage.AUTHENTICATION: always(Authenticated("api_key")),
+        Stage.CLASSIFICATION: always(Urgent(Prediction("urgent", 1.0, None, False, "v"), None)),
+        Stage.ENCRYPTION: enclose,
+        Stage.PAYMENT: always(Waived("recipient_policy")),
+        Stage.DELIVERY: always(Sent(Receipt(250, "ok", "<1@x>"))),
+        Stage.SETTLEMENT: always(Unbilled("recipient_policy")),
+    }
 
 
 def _read(kept: Envelope) -> Message:

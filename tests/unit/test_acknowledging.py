@@ -13,6 +13,7 @@ from serving.acknowledging import AcknowledgeLinks, Note, is_urgent
 from serving.encryption.relayed import relay
 from serving.encryption.sealed import payload
 from serving.encryption.stage import Encryption
+from serving.errors import Refused
 from serving.pipeline import Enclosed, EnclosedFree
 from serving.web.token import Links
 from tests.unit.test_encryption import CERTIFICATE, CONTENT, DELIVERY, MAIL, NOW, OUTSIDE, Broker, _enrolled, _work
@@ -27,9 +28,10 @@ NOTE = Note("https://gate.example/r/acknowledged.token")
 
 
 async def enclosed(
-    facts: dict[str, Any], *, is_open: bool = False, escalates: bool = True
+    facts: dict[str, Any], *, is_open: bool = False, escalates: bool = True, refuses: str = ""
 ) -> tuple[Enclosed | EnclosedFree, Broker]:
     broker = Broker({**_enrolled(CERTIFICATE, is_open=is_open), "escalates": int(escalates)})
+    broker.refuses = refuses
     encryption = Encryption(
         broker, CONTENT, DELIVERY.sealing_key, "clarion@gate.example", NOW.timestamp,
         links=AcknowledgeLinks("https://gate.example/r", LINKS),
@@ -76,6 +78,15 @@ async def test_without_a_chain_nothing_is_watched() -> None:
     outcome, broker = await enclosed(URGENT, escalates=False)
 
     assert (outcome.watch, broker.watched) == (None, [])
+
+
+async def test_urgent_mail_is_not_held_back_because_it_cannot_be_watched() -> None:
+    """A broker that refuses goes on refusing; one whose store fails is asked again."""
+    outcome, _ = await enclosed(URGENT, refuses="denied")
+    with pytest.raises(Refused, match="storage"):
+        await enclosed(URGENT, refuses="storage")
+
+    assert outcome.watch is None
 
 
 async def test_what_was_escalated_begins_no_chain() -> None:
