@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from serving import certificates_cli, core_dumps, fetch_cli, wishes_cli
+from serving import certificates_cli, core_dumps, escalation_cli, fetch_cli, wishes_cli
 from serving.addresses import domain_of
 from serving.commands import ask, registrar
 from serving.errors import ClarionError, ConfigurationError
@@ -127,6 +127,7 @@ def add_recipient(
 
 
 recipient.command("wishes")(wishes_cli.wishes)
+recipient.command("escalate")(escalation_cli.escalate)
 
 
 @recipient.command("reset-offset")

@@ -32,10 +32,10 @@ def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, A
             return _triaged(outcome)
         case p.Bundled(via):
             return Hop({"via": str(via)})
-        case p.Enclosed(envelope):
-            return Hop(_enclosed(envelope, facts), envelope.body)
-        case p.EnclosedFree(envelope, waiver):
-            return Hop({**_enclosed(envelope, facts), "waiver": waiver}, envelope.body)
+        case p.Enclosed(envelope, watch):
+            return Hop(_enclosed(envelope, facts, watch), envelope.body)
+        case p.EnclosedFree(envelope, waiver, watch):
+            return Hop({**_enclosed(envelope, facts, watch), "waiver": waiver}, envelope.body)
         case p.Keyless(reason) | p.KeyMissing(reason):
             return Hop({"held": reason})
         case p.Told(notices, until):
@@ -51,6 +51,8 @@ def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, A
             return Hop({"receipt": {**asdict(receipt), **words}})
         case p.Undeliverable(reply):
             return Hop({"undeliverable": _words(reply)})
+        case p.Watching() | p.Escalated() | p.Acknowledged() | p.Exhausted() | p.Unwatched():
+            return _watched(outcome)
         case _:
             assert_never(outcome)
 
@@ -141,14 +143,35 @@ def _settled(
             assert_never(outcome)
 
 
+def _watched(outcome: p.Watching | p.Escalated | p.Acknowledged | p.Exhausted | p.Unwatched) -> Hop:
+    """What stands under the outcome's own name is what the sender reads in the history of what is watched."""
+    match outcome:
+        case p.Watching(until):
+            return Hop(until=until)
+        case p.Escalated(round_, step, channel, at, until, notice, is_lost):
+            told = {"round": round_, "step": step, "channel": channel, **({"failed": True} if is_lost else {})}
+            sent = None if notice is None else str(notice)
+            taken = {"taken": [round_, step, at], "sent": sent, "lost": is_lost, "push": None}
+            return Hop({"escalated": told, **taken}, until=until)
+        case p.Acknowledged(at, round_, step):
+            return Hop({"acknowledged": {"at": at, "round": round_, "step": step}})
+        case p.Exhausted(rounds):
+            return Hop({"exhausted": {"rounds": rounds}})
+        case p.Unwatched(reason):
+            return Hop({"unwatched": {"reason": reason}})
+        case _:
+            assert_never(outcome)
+
+
 def _words(text: str) -> str:
     """What another server or library said, as short printable ASCII: facts are limited, and such texts are not."""
     return "".join(character if " " <= character <= "~" else "?" for character in text[:_LONGEST])
 
 
-def _enclosed(envelope: v.Envelope, facts: Mapping[str, Any]) -> dict[str, Any]:
+def _enclosed(envelope: v.Envelope, facts: Mapping[str, Any], watch: int | None) -> dict[str, Any]:
     """What was found of the sender stands in the envelope now; a fact of that size would leave no room for others."""
-    return {"envelope": _form(envelope), **({"results": None} if facts.get("results") else {})}
+    watched = {} if watch is None else {"watched": str(watch)}
+    return {"envelope": _form(envelope), **watched, **({"results": None} if facts.get("results") else {})}
 
 
 def _form(envelope: v.Envelope) -> dict[str, str]:

@@ -4,6 +4,7 @@ receive → authenticate → analyze → urgent?       → encrypt → pay → d
                             ↑    → not urgent?   → triage: discard | digest | delay
                             └──── → model error? → reanalyze (bounded), then fail open
                                                              pay → no money? → ask, wait; then expire | owe | digest
+    urgent and delivered, but nobody acknowledges → escalate: the next channel or person, until one does or none is left
 """
 
 from collections.abc import Mapping
@@ -28,6 +29,7 @@ class Stage(StrEnum):
     DELIVERY = "delivery"
     SETTLEMENT = "settlement"
     NOTICE = "notice"
+    ESCALATION = "escalation"
 
 
 class End(StrEnum):
@@ -164,9 +166,10 @@ class Bundled:
 
 @dataclass(frozen=True, slots=True)
 class Enclosed:
-    """Ready to travel; somebody pays for it."""
+    """Ready to travel; somebody pays for it. The notification `watch` sees to it that somebody acknowledges it."""
 
     envelope: Envelope
+    watch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,7 @@ class EnclosedFree:
 
     envelope: Envelope
     waiver: str
+    watch: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -302,6 +306,50 @@ class Returned:
     reply: str
 
 
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """Nobody is told yet; look again at `until` (seconds since the epoch), or once it ends or is acknowledged."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Escalated:
+    """A step of the chain was taken at `at`: by `channel` (`mail`, or `apprise:` and a scheme), with `notice` where it
+    is a mail of ours. `is_lost` says that it reached nobody. Look again at `until`; all in seconds since the epoch."""
+
+    round: int
+    step: int
+    channel: str
+    at: float
+    until: float
+    notice: int | None = None
+    is_lost: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """Somebody has it, since `at` (seconds since the epoch): the person of that step, or the recipient (both 0)."""
+
+    at: float
+    round: int
+    step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """The chain is over, `rounds` times, and nobody has acknowledged it."""
+
+    rounds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Unwatched:
+    """There is nothing to watch any more: nobody paid for it, or there is no chain."""
+
+    reason: str
+
+
 Outcome = (
     Authenticated | Unverified | Forged
     | Urgent | Postponed | NotUrgent | Uncertain | Unscored | FailedOpen
@@ -311,6 +359,7 @@ Outcome = (
     | Asked | Expired | Told
     | Sent | Undeliverable
     | Captured | Unbilled | Returned
+    | Watching | Escalated | Acknowledged | Exhausted | Unwatched
 )  # fmt: skip
 # --- the table ------------------------------------------------------------------------------------------------------
 
@@ -358,10 +407,18 @@ TABLE: Mapping[Stage, Mapping[type[Outcome], Destination]] = {
     Stage.NOTICE: {Asked: Parked(Stage.PAYMENT), Expired: End.DEAD, Told: Parked(Stage.ENCRYPTION)},
     Stage.DELIVERY: {Sent: Stage.SETTLEMENT, Undeliverable: Stage.SETTLEMENT},
     Stage.SETTLEMENT: {Captured: End.DELIVERED, Unbilled: End.DELIVERED, Returned: End.DEAD},
+    Stage.ESCALATION: {
+        Watching: Parked(Stage.ESCALATION),
+        Escalated: Parked(Stage.ESCALATION),
+        Acknowledged: End.DELIVERED,
+        Exhausted: End.DEAD,
+        Unwatched: End.DISCARDED,
+    },
 }
 
 ENTRY = Stage.AUTHENTICATION
 DIGEST_ENTRY = Stage.ENCRYPTION
+WATCH = Stage.ESCALATION
 
 
 def kind(outcome: type[Outcome]) -> str:

@@ -23,6 +23,7 @@ PURPOSE_OF: Mapping[str, Purpose] = {
     "recipient": "content",
     "certificate": "content",
     "envelope": "delivery",
+    "escalation": "content",
     "results": "content",
     "lists": "content",
 }

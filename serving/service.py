@@ -195,6 +195,13 @@ class Notice(StageService):
     stage = Stage.NOTICE
 
 
+@bentoml.service(**options("escalation"))
+class Escalation(StageService):
+    """Sees to it that a person has what is urgent."""
+
+    stage = Stage.ESCALATION
+
+
 class Predictions(BaseModel):
     """One for each mail, in order."""
 
@@ -224,6 +231,7 @@ class Gateway:
     delivery = bentoml.depends(Delivery)
     settlement = bentoml.depends(Settlement)
     notice = bentoml.depends(Notice)
+    escalation = bentoml.depends(Escalation)
 
     def __init__(self) -> None:
         self._settings = Settings()

@@ -109,6 +109,11 @@ class Settings(BaseSettings):
     ] = ()  # where webhooks may lie that are not public
     trusted_sealers: tuple[str, ...] = ()  # domains whose ARC seals vouch for what they forwarded
 
+    apprise_schemes: tuple[str, ...] = (  # that urgent mail may escalate to (Apprise's names); they speak TLS alone
+        "discord", "gotifys", "jsons", "matrixs", "mmosts", "ntfys", "opsgenie", "pagerduty", "pover",
+        "signals", "slack", "tgram", "twilio", "vonage", "workflows",
+    )  # fmt: skip
+
     digest_interval: float = 86_400.0
     max_body: int = 25 * 1024 * 1024
     retention_days: Annotated[float, Field(ge=0)] = 30.0  # of bodies whose mail has ended, and of idempotency keys

@@ -4,6 +4,7 @@ from serving.pipeline import (
     DIGEST_ENTRY,
     ENTRY,
     TABLE,
+    WATCH,
     Deferred,
     Destination,
     End,
@@ -19,7 +20,12 @@ from serving.pipeline import (
 )
 from serving.queue.topology import Body, Edge, Place, Topology
 
-_BODIES: dict[Stage, Body] = {Stage.PAYMENT: "none", Stage.SETTLEMENT: "none", Stage.DELIVERY: "envelope"}
+_BODIES: dict[Stage, Body] = {
+    Stage.PAYMENT: "none",
+    Stage.SETTLEMENT: "none",
+    Stage.ESCALATION: "none",
+    Stage.DELIVERY: "envelope",
+}
 _REQUIRES = {Stage.PAYMENT: ("envelope",), Stage.DELIVERY: ("envelope", "payment")}
 _PAYERS = ("wallet:", "debt:", "advances", "card:", "hold:")
 _ACCOUNTS = {Stage.PAYMENT: (*_PAYERS, "allowances"), Stage.SETTLEMENT: (*_PAYERS, "revenue")}
@@ -42,7 +48,7 @@ def topology() -> Topology:
         )
         for stage, edges in TABLE.items()
     }
-    return Topology(places, ENTRY.value, Stage.DIGEST.value, DIGEST_ENTRY.value)
+    return Topology(places, ENTRY.value, Stage.DIGEST.value, DIGEST_ENTRY.value, WATCH.value)
 
 
 def _edge(outcome: type[Outcome], to: Destination) -> Edge:

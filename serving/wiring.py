@@ -78,6 +78,8 @@ def _builder(stage: Stage) -> Callable[[Parts], Wired]:  # noqa: C901 - one flat
             return _settlement
         case Stage.NOTICE:
             return _notice
+        case Stage.ESCALATION:
+            return _escalation
         case _:
             assert_never(stage)
 
@@ -155,9 +157,11 @@ def _digest(parts: Parts) -> Wired:
 
 
 def _encryption(parts: Parts) -> Wired:
+    from serving.acknowledging import AcknowledgeLinks
     from serving.encryption.signing import load_signing_key
     from serving.encryption.smime_signing import load_smime_signing_key
     from serving.encryption.stage import Encryption
+    from serving.web.token import Links
 
     settings = parts.settings
     content, delivery = load_unsealing(settings.keys, "content"), load_sealing(settings.keys, "delivery")
@@ -170,6 +174,7 @@ def _encryption(parts: Parts) -> Wired:
         lookup=load_lookup(settings.keys),
         signer=load_signing_key(settings.keys),
         smime_signer=load_smime_signing_key(settings.keys),
+        links=AcknowledgeLinks(settings.react_url, Links(load_lookup(settings.keys).derive("pay"))),
     )
     return Wired(encryption.handle)
 
@@ -259,3 +264,16 @@ def _notice(parts: Parts) -> Wired:
     telling = asyncio.create_task(keep_telling(Teller(parts.client, content, lookup, settings.mail_from)))
     parts.resources.callback(telling.cancel)
     return Wired(Notice(parts.client, content, lookup, post, time.time).handle)
+
+
+def _escalation(parts: Parts) -> Wired:
+    from serving.acknowledging import AcknowledgeLinks
+    from serving.escalation.push import Pushes
+    from serving.escalation.stage import Escalation, Keys
+    from serving.web.token import Links
+
+    settings = parts.settings
+    content, lookup = load_unsealing(settings.keys, "content"), load_lookup(settings.keys)
+    links = AcknowledgeLinks(settings.react_url, Links(lookup.derive("pay")))
+    pushes = Pushes(settings.apprise_schemes)
+    return Wired(Escalation(parts.client, Keys(content, lookup), links, pushes, time.time).handle)

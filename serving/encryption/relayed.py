@@ -18,17 +18,18 @@ LARGEST_STRUCTURE = 65_536
 REENCODED = ("Clarion-Reencoded", "yes; SMTP cannot carry the original's lines")
 
 
-def relay(raw: bytes, outside: Outside) -> bytes:
-    """The mail below the trace fields, in a form that SMTP carries; a mail without Message-ID is given ours."""
-    mail = split(raw)
+def relay(raw: bytes, outside: Outside, told: Fields = ()) -> bytes:
+    """The mail below the trace fields, in a form that SMTP carries; a mail without Message-ID is given ours. What is
+    `told` by fields of ours stands above everything."""
+    mail, ours = split(raw), (*told, *outside.trace)
     if mail is None:
-        return _attachment(raw, outside.trace, outside)
-    trace = outside.trace if mail.first("message-id") else (*outside.trace, ("Message-ID", outside.message_id))
+        return _attachment(raw, ours, outside)
+    trace = ours if mail.first("message-id") else (*ours, ("Message-ID", outside.message_id))
     unchanged = b"".join(field.octets + b"\r\n" for field in mail.fields) + b"\r\n" + with_crlf(mail.body)
     if fits_smtp(unchanged):
         return write(trace) + unchanged
     readable = _reencoded(mail)
-    return write((*trace, REENCODED)) + readable if readable else _attachment(raw, (*outside.trace, REENCODED), outside)
+    return write((*trace, REENCODED)) + readable if readable else _attachment(raw, (*ours, REENCODED), outside)
 
 
 def _attachment(raw: bytes, trace: Fields, outside: Outside) -> bytes:

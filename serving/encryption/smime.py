@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.ciphers.algorithms import AES256
 from cryptography.hazmat.primitives.serialization import Encoding, pkcs7
 from cryptography.x509.oid import ObjectIdentifier
 
+from serving.acknowledging import Note
 from serving.encryption.outside import Outside, write
 from serving.encryption.sealed import HIDDEN_SUBJECT, payload
 from serving.encryption.smime_signing import DATA, Signer, sign, verify
@@ -31,10 +32,12 @@ from serving.mail import split
 _LINE = 76  # characters
 
 
-def enclose(raw: bytes, outside: Outside, certificate: x509.Certificate, signer: Signer) -> bytes:
+def enclose(
+    raw: bytes, outside: Outside, certificate: x509.Certificate, signer: Signer, note: Note | None = None
+) -> bytes:
     """The mail signed and sealed to the certificate, CRLF and ASCII (but for a UTF-8 address)."""
     outer = (*outside.header, ("Subject", HIDDEN_SUBJECT))
-    signed = SIGNED_HEAD + _to_base64(sign(payload(raw, outer), signer))
+    signed = SIGNED_HEAD + _to_base64(sign(payload(raw, outer, note), signer))
     return write(outer) + _ENVELOPED_HEAD + _to_base64(envelop(signed, certificate))
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from base64 import b64decode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -11,6 +12,7 @@ from typing import Any, Protocol
 from cryptography import x509
 from pysequoia import Tsk
 
+from serving.acknowledging import AcknowledgeLinks, Note, is_urgent
 from serving.addresses import domain_of
 from serving.encryption import sealed, smime
 from serving.encryption.bundle import METHODS, choose
@@ -19,6 +21,7 @@ from serving.encryption.outside import Fields, Outside
 from serving.encryption.relayed import relay
 from serving.encryption.smime_signing import Signer
 from serving.envelope import without_envelope
+from serving.errors import Refused
 from serving.identifiers import format_id
 from serving.mail import split
 from serving.origin import REPORTS, origin_of
@@ -31,11 +34,15 @@ from serving.values import Method, OpenByPolicy, Sealed
 
 DIGEST = "digest"
 
+_log = logging.getLogger(__name__)
 
-class Reader(Protocol):
+
+class Store(Protocol):
     """What encryption asks of the broker."""
 
     async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]: ...
+
+    async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]: ...
 
 
 class Encryption:
@@ -43,7 +50,7 @@ class Encryption:
 
     def __init__(
         self,
-        client: Reader,
+        client: Store,
         content: UnsealingKey,
         delivery: SealingKey,
         mail_from: str,
@@ -52,9 +59,11 @@ class Encryption:
         lookup: LookupKey,
         signer: Tsk | None = None,
         smime_signer: Signer | None = None,
+        links: AcknowledgeLinks | None = None,
     ) -> None:
         """`lookup` proves the addresses that our mail comes back to. Without `smime_signer` nothing is sealed with
-        S/MIME, which proves nothing unless it is signed."""
+        S/MIME, which proves nothing unless it is signed; without `links` urgent mail does not say where to acknowledge
+        it."""
         self._client = client
         self._content = content
         self._delivery = delivery
@@ -64,6 +73,7 @@ class Encryption:
         self._returns = ReturnAddresses(lookup.derive("return"), domain_of(mail_from) or "clarion.invalid")
         self._signer = signer
         self._smime_signer = smime_signer
+        self._links = links
 
     async def handle(self, work: Work) -> Enclosed | EnclosedFree | Keyless | KeyMissing:
         """Enclosed, EnclosedFree where the facts hold a waiver; Keyless, or KeyMissing where everybody knows already,
@@ -80,8 +90,28 @@ class Encryption:
         if isinstance(envelope, Unusable):
             is_known = "told" in work.facts or "notice" in work.facts
             return KeyMissing(envelope.reason) if is_known else Keyless(envelope.reason)
-        waiver = work.facts.get("waiver")
-        return Enclosed(envelope) if waiver is None else EnclosedFree(envelope, str(waiver))
+        waiver, watch = work.facts.get("waiver"), await self._watch(work, recipient)
+        return Enclosed(envelope, watch) if waiver is None else EnclosedFree(envelope, str(waiver), watch)
+
+    async def _watch(self, work: Work, recipient: Mapping[str, Any]) -> int | None:
+        """Begun for what is urgent, where its recipient has a chain, and never for what comes of one: chains in a
+        circle would never end."""
+        if not recipient.get("escalates") or "escalated" in work.facts or not is_urgent(work.facts):
+            return None
+        try:
+            return int((await self._client.execute("watch", about=str(work.id)))["id"])
+        except Refused as refused:
+            if refused.reason == "storage":
+                raise
+            _log.error("notification %d is not watched: %s", work.id, refused)  # it must not stay behind for that
+            return None
+
+    def _note(self, work: Work) -> Note | None:
+        """What an urgent mail tells its reader beside its own words."""
+        is_escalated = "escalated" in work.facts
+        if self._links is None or not (is_escalated or is_urgent(work.facts)):
+            return None
+        return Note(self._links.make(work.id, work.accepted_at), is_escalated)
 
     async def _open(self, work: Work, recipient: Mapping[str, Any]) -> OpenByPolicy | None:
         """The open mail where a policy allows it. A digest's parents have many senders, so none of theirs counts."""
@@ -102,8 +132,8 @@ class Encryption:
         return await asyncio.to_thread(self._enclose, work, bytes.fromhex(recipient["certificate"]), methods)
 
     def _relay(self, work: Work) -> bytes:
-        outside, raw = self._outside(work), self._content.unseal(work.body)
-        mail = relay(self._mail(work, raw, outside), outside)
+        outside, raw, note = self._outside(work), self._content.unseal(work.body), self._note(work)
+        mail = relay(self._mail(work, raw, outside), outside, note.fields if note else ())
         relayed = split(mail)
         message_id = relayed.first("message-id").decode(errors="replace") if relayed else outside.message_id
         is_ours = "notice" in work.facts or work.facts.get("waiver") == DIGEST
@@ -117,14 +147,14 @@ class Encryption:
         certificate = choose(self._content.unseal(certificates), outside.rcpt_to, now, methods)
         if isinstance(certificate, Unusable):
             return certificate
-        raw = self._content.unseal(work.body)
+        raw, note = self._content.unseal(work.body), self._note(work)
         inside = self._mail(work, raw, outside)
         if not isinstance(certificate, x509.Certificate):
-            mail = sealed.enclose(inside, outside, certificate, self._signer)
+            mail = sealed.enclose(inside, outside, certificate, self._signer, note)
             return Sealed(self._envelope(work, raw, outside, outside.message_id, mail, is_ours=True), "openpgp")
         if self._smime_signer is None:
             return Unusable("the gateway has no key for S/MIME")
-        mail = smime.enclose(inside, outside, certificate, self._smime_signer)
+        mail = smime.enclose(inside, outside, certificate, self._smime_signer, note)
         return Sealed(self._envelope(work, raw, outside, outside.message_id, mail, is_ours=True), "smime")
 
     def _mail(self, work: Work, raw: bytes, outside: Outside) -> bytes:

@@ -20,10 +20,10 @@ from tests.integration.peers import LOOKUP, OWNER, TO_PAYMENT, Store, refusal
 OLD, NEW = b"\x01\x02\x03\x04", b"\x0a\x0b\x0c\x0d"
 NOT_SEALED = {
     "notification.recipient", "notification.reaction", "idempotency.digest", "recipient.lookup", "counter.key",
-    "growth.key", "personal_offset.recipient", "transfer.hash",
+    "growth.key", "personal_offset.recipient", "transfer.hash", "escalation.lookup", "suppression.lookup",
 }  # fmt: skip
 """Keyed hashes, and the ledger's chain."""
-EVERYTHING = {"body", "address", "recipient", "certificate", "envelope"}
+EVERYTHING = {"body", "address", "recipient", "certificate", "envelope", "escalation"}
 
 
 @pytest.fixture
@@ -233,6 +233,8 @@ class TestResealing:
         for number, key in ((10, OLD), (20, NEW)):
             accept(store, blob(key, number), blob(key, number + 1))
             enrol(store, bytes([number]) * 32, blob(key, number + 2), blob(key, number + 3))
+            chain = {"lookup": (bytes([number]) * 32).hex(), "chain": blob(key, number + 5).hex()}
+            ask(store, "set_escalation", **chain)
         name = store.walk(*TO_PAYMENT)
         store.sql("UPDATE envelope SET body = :body WHERE notification = :id", body=blob(OLD, 14), id=name.id)
         return name
@@ -258,8 +260,8 @@ def test_every_place_that_seals_is_one_that_resealing_knows() -> None:
     sealing = {name for name, text in sources.items() if re.search(r"(?<!un)\bseal\(|\.seal\b", text)}
     assert sealing - {"authentication/mail_arc.py"} == {  # in ARC a seal is a signature
         "authentication/relayed.py", "certificates_cli.py", "digest/stage.py", "encryption/stage.py", "enrolment.py",
-        "expiry_notice.py", "gateway/api.py", "keyring.py", "learning.py", "notice/stage.py",
-        "resealing.py", "sealing.py", "wishes_cli.py",
+        "escalation/stage.py", "escalation_cli.py", "expiry_notice.py", "gateway/api.py", "keyring.py", "learning.py",
+        "notice/stage.py", "resealing.py", "sealing.py", "wishes_cli.py",
     }  # fmt: skip
 
 

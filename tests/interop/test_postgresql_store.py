@@ -13,6 +13,7 @@ from serving.queue.store.database import HERE
 from serving.queue.store.postgresql import PostgreSQL
 from tests.integration.peers import Store
 from tests.integration.test_credentials import TestCredentials
+from tests.integration.test_escalation import TestChain, TestCrashes, TestPushes, TestWatched
 from tests.integration.test_group import TestGroup, grouped
 from tests.integration.test_hops import TestHistory, TestHop
 from tests.integration.test_operators import (
@@ -45,10 +46,11 @@ from tests.unit.test_ledger import (
 )
 
 __all__ = [
-    "TestAccept", "TestBooks", "TestBounce", "TestClaim", "TestCredentials", "TestDigest", "TestEnds", "TestGroup",
-    "TestHistory", "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestReplay", "TestReport",
-    "TestResealing", "TestRetention", "TestSuppression", "TestWakeThatCrossesParking", "TestWaking",
-    "TestWebhookClaim", "TestWebhookListing", "TestWebhookOutbox", "grouped", "sender", "test_a_key_posts_once",
+    "TestAccept", "TestBooks", "TestBounce", "TestChain", "TestClaim", "TestCrashes", "TestCredentials", "TestDigest",
+    "TestEnds", "TestGroup", "TestHistory", "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestPushes",
+    "TestReplay", "TestReport", "TestResealing", "TestRetention", "TestSuppression", "TestWakeThatCrossesParking",
+    "TestWaking", "TestWatched", "TestWebhookClaim", "TestWebhookListing", "TestWebhookOutbox", "grouped", "sender",
+    "test_a_key_posts_once",
     "test_a_transfer_in_another_currency_is_refused", "test_an_amount_over_the_limit_is_refused",
     "test_recipients_with_certificates_are_named_page_by_page", "test_retry_ends_a_wait",
     "test_the_head_tells_whether_the_end_was_cut_off",

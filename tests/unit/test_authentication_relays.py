@@ -39,6 +39,9 @@ class Broker:
         "gone": {"domains": ["relay.example"], "revoked_at": 1.0, "policy": {"relays": True}},
     }
 
+    async def execute(self, name: str, /, **_: Any) -> dict[str, Any]:
+        raise AssertionError(f"nothing is changed by {name}")
+
     async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         match name:
             case "principal":

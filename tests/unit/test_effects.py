@@ -53,6 +53,11 @@ EVERY: list[p.Outcome] = [
     p.Captured(5),
     p.Unbilled("policy"),
     p.Returned(5, "550 no"),
+    p.Watching(99.0),
+    p.Escalated(1, 2, "apprise:ntfys", 9.0, 99.0, 8),
+    p.Acknowledged(9.0, 1, 2),
+    p.Exhausted(2),
+    p.Unwatched("there is no chain"),
 ]
 
 

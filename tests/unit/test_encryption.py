@@ -12,7 +12,7 @@ from pysequoia import Tsk
 from serving.encryption.certificates import generate_test_key
 from serving.encryption.outside import Outside
 from serving.encryption.stage import Encryption
-from serving.errors import Unsealable
+from serving.errors import Refused, Unsealable
 from serving.mail import fits_smtp
 from serving.pipeline import Enclosed, EnclosedFree, Keyless, KeyMissing
 from serving.return_addresses import ReturnAddresses
@@ -37,11 +37,20 @@ MAIL = (
 
 
 class Broker:
-    """One recipient, one sender's policy."""
+    """One recipient, one sender's policy; `watched` is what was begun to be watched."""
 
     def __init__(self, recipient: Mapping[str, Any] | None, sender_is_open: bool = False) -> None:
         self._recipient = recipient
         self._sender_is_open = sender_is_open
+        self.watched: list[str] = []
+        self.refuses = ""
+
+    async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:
+        assert name == "watch"
+        if self.refuses:
+            raise Refused(self.refuses)
+        self.watched.append(parameters["about"])
+        return {"id": "11"}
 
     async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         if name == "recipient":

@@ -36,6 +36,9 @@ class Broker:
     async def query(self, name: str, /, **_: Any) -> list[dict[str, Any]]:
         return [self._row] if name == "recipient" else []
 
+    async def execute(self, name: str, /, **_: Any) -> dict[str, Any]:
+        raise AssertionError(f"nothing is changed by {name}")
+
 
 async def handled(certificates: str, wish: str | None = None, *, can_smime: bool = True) -> Enclosed | Keyless:
     encryption = Encryption(

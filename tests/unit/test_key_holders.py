@@ -32,6 +32,7 @@ HELD = {
     Stage.DELIVERY: {DELIVERY, "content.public"},
     Stage.SETTLEMENT: set(),
     Stage.NOTICE: {CONTENT, LOOKUP},
+    Stage.ESCALATION: {CONTENT, LOOKUP},
 }
 """What each stage cannot start without."""
 SIGNING = {Stage.ENCRYPTION: {"signing.private", "smime.private"}, Stage.DELIVERY: {"dkim.private"}}
@@ -111,7 +112,8 @@ def test_nobody_but_wiring_and_the_command_line_loads_a_private_key() -> None:
     users = {str(path.relative_to(ROOT / "serving")) for path, text in sources.items() if OPENS.search(text)}
 
     assert users == {
-        "certificates_cli.py", "fetch_cli.py", "keyring.py", "keys_cli.py", "rotation.py", "wiring.py", "wishes_cli.py",
+        "certificates_cli.py", "escalation_cli.py", "fetch_cli.py", "keyring.py", "keys_cli.py", "rotation.py",
+        "wiring.py", "wishes_cli.py",
     }  # fmt: skip
 
 

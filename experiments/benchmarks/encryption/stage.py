@@ -40,6 +40,10 @@ class Broker:
         """The recipient, or no policy of a sender."""
         return [self._row] if name == "recipient" else []
 
+    async def execute(self, name: str, /, **_: Any) -> dict[str, Any]:
+        """Nobody has a chain."""
+        raise AssertionError(f"nothing is changed by {name}")
+
 
 async def _note(kind: str, _: Mapping[str, Any]) -> None:
     raise AssertionError(f"the stage notes nothing, not {kind}")

@@ -7,6 +7,7 @@ from typing import Any
 from serving.errors import Refused
 from serving.queue.store import (
     credentials,
+    escalations,
     history,
     intake,
     ledger,
@@ -16,6 +17,7 @@ from serving.queue.store import (
     resealing,
     suppression,
     wallets,
+    watches,
     webhooks,
 )
 from serving.queue.store.ledger import Posting
@@ -92,6 +94,7 @@ def react(transaction: Transaction, id: str, kind: str, at: float) -> Answer:
         offsets.correct(transaction, bytes(row["recipient"]), kind)
     if fresh and kind in ACTED:
         history.react(transaction, identifier(id), at)
+        watches.acknowledged(transaction, identifier(id), kind, at)
     return {"id": id, "fresh": fresh}
 
 
@@ -232,6 +235,9 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
         reports.close_bounce,
         suppression.suppress,
         suppression.unsuppress,
+        escalations.set_escalation,
+        escalations.watch,
+        escalations.escalate,
         resealing.reseal,
         webhooks.claim_webhooks,
         webhooks.close_webhook,

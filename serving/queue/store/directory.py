@@ -9,7 +9,7 @@ from dataclasses import asdict
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import audit, commands, resealing, webhooks
+from serving.queue.store import audit, commands, escalations, resealing, webhooks
 from serving.queue.store.database import Row
 from serving.queue.store.transaction import MAX_ID, Transaction
 from serving.queue.values import identifier
@@ -229,6 +229,8 @@ QUERIES: Mapping[str, Query] = {
         verify_ledger,
         webhooks.webhook,
         webhook_events,
+        escalations.escalation,
+        escalations.watched,
         resealing.sealed_counts,
         resealing.sealed_page,
     )

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from serving.errors import Refused
-from serving.queue.store import history, ledger, wallets, webhooks
+from serving.queue.store import history, ledger, wallets, watches, webhooks
 from serving.queue.store.database import Row
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction, merged
@@ -85,6 +85,7 @@ def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: P
         _require(transaction, name.id, transaction.topology.places[edge.to], json.loads(facts))
     _move(transaction, row, edge, facts, until)
     transaction.event(name.id, stage, outcome, edge.to, pending.facts)
+    watches.tell(transaction, row, outcome, pending.facts)
     if place.analyses:
         history.ripen(transaction, row["message"])
     if edge.kind == "end":
@@ -119,6 +120,7 @@ def bury(transaction: Transaction, row: Row, kind: str, cause: str) -> None:
     _give_back(transaction, row)
     _move(transaction, row, Edge("end", "dead"), row["facts"], None)
     transaction.event(row["id"], row["stage"], kind, "dead", {"cause": cause})
+    watches.given_up(transaction, row)
     if transaction.topology.places[row["stage"]].analyses:
         history.ripen(transaction, row["message"])
     _end(transaction, row, "dead", kind)
@@ -222,6 +224,7 @@ def _end(transaction: Transaction, row: Row, state: str, reason: str) -> None:
     """An end takes the outgoing mail with it, its sender is told, and a digest's end is its parents'."""
     transaction.later("delete_envelope", id=row["id"])
     webhooks.tell(transaction, row["id"], state, reason)
+    watches.ended(transaction, row)
     parents = "delivered" if state == "delivered" else "dead"
     for child in transaction.all("children_of_digest", via=row["id"]) if row["is_digest"] else ():
         transaction.run("end_parent", id=child["id"], state=parents)

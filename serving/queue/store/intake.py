@@ -51,13 +51,7 @@ def accept(transaction: Transaction, new: NewMessage) -> Ids:
         raise Refused("malformed", "a message needs a recipient")
     if new.key is not None and new.key_each:
         return _accept_each(transaction, new)
-    known = _known(transaction, new)
-    if known is not None:
-        return known
-    ids = insert(transaction, new, transaction.topology.entry, "accepted")
-    if new.key is not None:
-        transaction.add_key(new.principal, new.key, new.digest, ids.message)
-    return ids
+    return insert_once(transaction, new, transaction.topology.entry, "accepted")
 
 
 def _accept_each(transaction: Transaction, new: NewMessage) -> Ids:
@@ -144,11 +138,17 @@ def notice(
     facts = {"waiver": "notice", "notice": kind, "about": str(about), "open": is_open}
     priority = URGENT if kind == "asked" else NORMAL
     new = NewMessage("", body, [(recipient, address)], key, b"", facts, priority)
+    return insert_once(transaction, new, transaction.topology.digest_entry, "notifies")
+
+
+def insert_once(transaction: Transaction, new: NewMessage, stage: str, kind: str) -> Ids:
+    """As `insert`; what was inserted under this key before answers with its ids."""
     known = _known(transaction, new)
     if known is not None:
         return known
-    ids = insert(transaction, new, transaction.topology.digest_entry, "notifies")
-    transaction.add_key("", key, b"", ids.message)
+    ids = insert(transaction, new, stage, kind)
+    if new.key is not None:
+        transaction.add_key(new.principal, new.key, new.digest, ids.message)
     return ids
 
 

@@ -15,14 +15,14 @@ from serving.queue.values import identifier
 
 Rows = list[dict[str, Any]]
 
-SEALED = ("body", "address", "recipient", "certificate", "envelope")
-"""Messages' bodies, notifications' addresses, recipients' addresses and certificates, outgoing mail: columns."""
+SEALED = ("body", "address", "recipient", "certificate", "envelope", "escalation")
+"""Messages' bodies, notifications' addresses, recipients' addresses, certificates and chains, and outgoing mail."""
 RESULTS = "results"
 """A fact; see `resealing_facts`."""
 LISTS = "lists"
 """A wish; see `resealing_wishes`."""
 KINDS = (*SEALED, RESULTS, LISTS)
-_BY_LOOKUP = frozenset({"recipient", "certificate", LISTS})
+_BY_LOOKUP = frozenset({"recipient", "certificate", "escalation", LISTS})
 _MOST, _MOST_OCTETS = 1_000, 8 << 20
 
 

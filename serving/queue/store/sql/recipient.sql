@@ -1,1 +1,3 @@
-SELECT lookup, address, certificate, wishes, policy FROM recipient WHERE lookup = :lookup
+SELECT lookup, address, certificate, wishes, policy,
+    EXISTS (SELECT 1 FROM escalation WHERE escalation.lookup = recipient.lookup) AS escalates
+FROM recipient WHERE lookup = :lookup

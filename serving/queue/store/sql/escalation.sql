@@ -1,0 +1,1 @@
+SELECT chain FROM escalation WHERE lookup = :lookup

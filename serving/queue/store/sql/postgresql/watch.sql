@@ -1,0 +1,2 @@
+SELECT id, stage, facts FROM notification WHERE id = :id
+FOR UPDATE

@@ -1,0 +1,1 @@
+SELECT id, stage, facts FROM notification WHERE id = :id

@@ -1,0 +1,7 @@
+SELECT notification.state, notification.stage, notification.facts, notification.accepted_at, message.principal,
+    (SELECT min(at) FROM event WHERE event.notification = notification.id
+        AND event.next = coalesce(notification.stage, notification.state)) AS since,
+    (SELECT min(at) FROM reaction WHERE reaction.notification = notification.id
+        AND reaction.kind <> 'not_urgent') AS acknowledged_at
+FROM notification JOIN message ON message.id = notification.message
+WHERE notification.id = :id
