@@ -48,6 +48,8 @@ class Settings(BaseSettings):
     delivery_expiry: float = 5 * 86_400.0
     first_retry: float = 60.0
     longest_retry: float = 3600.0
+    report_delay: Annotated[float, Field(ge=0)] = 4 * 3600.0  # after which a sender is told that its mail still waits
+    suppression_days: Annotated[float, Field(ge=0)] = 30.0  # without mail to an address that a receiver says is none
 
     provider: Literal["sandbox", "stripe"] = "sandbox"
     provider_url: str = "http://127.0.0.1:4242"

@@ -69,8 +69,9 @@ class Hold:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """The receiver's own words: it has the mail."""
+    """The receiver's own words: it has the mail. `reports`: it has promised to tell what becomes of it (RFC 3461)."""
 
     code: int
     text: str
     message_id: str
+    reports: bool = False

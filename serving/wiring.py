@@ -154,6 +154,7 @@ def _encryption(parts: Parts) -> Wired:
         delivery,
         settings.mail_from,
         time.time,
+        lookup=load_lookup(settings.keys),
         signer=load_signing_key(settings.keys),
         smime_signer=load_smime_signing_key(settings.keys),
     )
@@ -183,6 +184,7 @@ def _payment(parts: Parts) -> Wired:
 def _delivery(parts: Parts) -> Wired:
     from serving.addresses import domain_of
     from serving.delivery.connections import Destination
+    from serving.delivery.reporting import Reporting, Terms
     from serving.delivery.schedule import Schedule
     from serving.delivery.signing import load_dkim_key
     from serving.delivery.stage import Delivery
@@ -200,7 +202,15 @@ def _delivery(parts: Parts) -> Wired:
         dkim=load_dkim_key(settings.keys, settings.mail_from, settings.dkim_selector),
     )
     parts.resources.push_async_callback(delivery.close)
-    return Wired(delivery.handle)
+    terms = Terms(
+        settings.mail_from,
+        expiry=settings.delivery_expiry,
+        delay=settings.report_delay,
+        suppression=settings.suppression_days * 86_400.0,
+        remote=settings.smtp_host,
+    )
+    content = load_sealing(settings.keys, "content")
+    return Wired(Reporting(delivery.handle, parts.client, key, content, terms, time.time).handle)
 
 
 def _settlement(parts: Parts) -> Wired:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from serving.addresses import domain_of
 from serving.errors import Unsealable
+from serving.origin import Origin, read_origin
 
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n")
 
@@ -19,6 +20,8 @@ class Parcel:
     message_id: str
     mail: bytes
     is_ours: bool = False
+    origin: Origin | None = None
+    """Whom to tell what becomes of it."""
 
     @property
     def is_eight_bit(self) -> bool:
@@ -43,7 +46,8 @@ def open_parcel(envelope: bytes) -> Parcel:
         fields = json.loads(head)
         addresses = _in_a_labels(fields["mail_from"]), _in_a_labels(fields["rcpt_to"])
         message_id, is_ours = str(fields["message_id"]), fields.get("is_ours") is True
-        return Parcel(*addresses, message_id=message_id, mail=mail, is_ours=is_ours)
+        origin = read_origin(fields.get("origin"))
+        return Parcel(*addresses, message_id=message_id, mail=mail, is_ours=is_ours, origin=origin)
     except (ValueError, KeyError, TypeError, AttributeError):
         raise Unsealable("the envelope holds no parcel: encryption and delivery differ in version") from None
 

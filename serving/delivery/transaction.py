@@ -9,6 +9,7 @@ from aiosmtplib.email import parse_address
 from serving.delivery.connections import Connections
 from serving.delivery.parcel import Parcel
 from serving.delivery.replies import clean, is_permanent
+from serving.delivery.requests import recipient_options, sender_options
 from serving.values import Receipt
 
 
@@ -44,7 +45,7 @@ async def _transact(
 ) -> Receipt | Failure:
     utf8 = parcel.is_international and smtp.supports_extension("smtputf8")
     await smtp.mail(parcel.mail_from, options=_options(smtp, parcel, utf8), encoding="utf-8" if utf8 else "ascii")
-    await smtp.rcpt(parcel.rcpt_to, encoding="utf-8" if utf8 else "ascii")
+    await smtp.rcpt(parcel.rcpt_to, options=recipient_options(smtp, parcel), encoding="utf-8" if utf8 else "ascii")
     await before_data()
     return await _data(smtp, parcel, data_timeout)
 
@@ -55,7 +56,8 @@ async def _data(smtp: SMTP, parcel: Parcel, data_timeout: float) -> Receipt | Fa
     except (SMTPServerDisconnected, SMTPTimeoutError):
         smtp.close()
         return Failure("no reply to the content: it may have arrived, and goes again as the same mail", permanent=False)
-    return Receipt(response.code, clean(response.message, parcel.mail_from, parcel.rcpt_to), parcel.message_id)
+    words = clean(response.message, parcel.mail_from, parcel.rcpt_to)
+    return Receipt(response.code, words, parcel.message_id, smtp.supports_extension("dsn"))
 
 
 def _refusal(smtp: SMTP, parcel: Parcel) -> Failure | None:
@@ -83,4 +85,5 @@ def _options(smtp: SMTP, parcel: Parcel, utf8: bool) -> list[str]:
     options = [f"SIZE={len(parcel.mail)}"] if smtp.supports_extension("size") else []
     if parcel.is_eight_bit and smtp.supports_extension("8bitmime"):
         options.append("BODY=8BITMIME")
+    options += sender_options(smtp, parcel)
     return [*options, "SMTPUTF8"] if utf8 else options

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from cryptography import x509
 from pysequoia import Tsk
 
+from serving.addresses import domain_of
 from serving.encryption import sealed, smime
 from serving.encryption.bundle import METHODS, choose
 from serving.encryption.certificates import Unusable
@@ -19,8 +20,10 @@ from serving.encryption.smime_signing import Signer
 from serving.envelope import without_envelope
 from serving.identifiers import format_id
 from serving.mail import split
+from serving.origin import REPORTS, origin_of
 from serving.pipeline import Enclosed, EnclosedFree, Keyless, KeyMissing
-from serving.sealing import SealingKey, UnsealingKey
+from serving.return_addresses import ReturnAddresses
+from serving.sealing import LookupKey, SealingKey, UnsealingKey
 from serving.stage import Work
 from serving.trace import without_forged
 from serving.values import Method, OpenByPolicy, Sealed
@@ -45,15 +48,19 @@ class Encryption:
         mail_from: str,
         clock: Callable[[], float],
         *,
+        lookup: LookupKey,
         signer: Tsk | None = None,
         smime_signer: Signer | None = None,
     ) -> None:
-        """Without `smime_signer` nothing is sealed with S/MIME, which proves nothing unless it is signed."""
+        """`lookup` proves the addresses that our mail comes back to. Without `smime_signer` nothing is sealed with
+        S/MIME, which proves nothing unless it is signed."""
         self._client = client
         self._content = content
         self._delivery = delivery
         self._mail_from = mail_from
         self._clock = clock
+        self._lookup = lookup
+        self._returns = ReturnAddresses(lookup.derive("return"), domain_of(mail_from) or "clarion.invalid")
         self._signer = signer
         self._smime_signer = smime_signer
 
@@ -94,12 +101,12 @@ class Encryption:
         return await asyncio.to_thread(self._enclose, work, bytes.fromhex(recipient["certificate"]), methods)
 
     def _relay(self, work: Work) -> bytes:
-        outside = self._outside(work)
-        mail = relay(self._mail(work, outside), outside)
+        outside, raw = self._outside(work), self._content.unseal(work.body)
+        mail = relay(self._mail(work, raw, outside), outside)
         relayed = split(mail)
         message_id = relayed.first("message-id").decode(errors="replace") if relayed else outside.message_id
         is_ours = "notice" in work.facts or work.facts.get("waiver") == DIGEST
-        return self._envelope(outside.rcpt_to, message_id, mail, is_ours=is_ours)
+        return self._envelope(work, raw, outside, message_id, mail, is_ours=is_ours)
 
     def _enclose(self, work: Work, certificates: bytes, methods: Sequence[Method]) -> Sealed | Unusable:
         outside = self._outside(work)
@@ -107,29 +114,42 @@ class Encryption:
         certificate = choose(self._content.unseal(certificates), outside.rcpt_to, now, methods)
         if isinstance(certificate, Unusable):
             return certificate
-        raw = self._mail(work, outside)
+        raw = self._content.unseal(work.body)
+        inside = self._mail(work, raw, outside)
         if not isinstance(certificate, x509.Certificate):
-            mail = sealed.enclose(raw, outside, certificate, self._signer)
-            return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail, is_ours=True), "openpgp")
+            mail = sealed.enclose(inside, outside, certificate, self._signer)
+            return Sealed(self._envelope(work, raw, outside, outside.message_id, mail, is_ours=True), "openpgp")
         if self._smime_signer is None:
             return Unusable("the gateway has no key for S/MIME")
-        mail = smime.enclose(raw, outside, certificate, self._smime_signer)
-        return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail, is_ours=True), "smime")
+        mail = smime.enclose(inside, outside, certificate, self._smime_signer)
+        return Sealed(self._envelope(work, raw, outside, outside.message_id, mail, is_ours=True), "smime")
 
-    def _mail(self, work: Work, outside: Outside) -> bytes:
+    def _mail(self, work: Work, raw: bytes, outside: Outside) -> bytes:
         """The mail as it came, without what the intake noted above it, and without Authentication-Results in our name
         but those that we have written."""
-        raw, results = without_envelope(self._content.unseal(work.body)), work.facts.get("results")
-        mail = without_forged(raw, outside.domain)
+        mail, results = without_forged(without_envelope(raw), outside.domain), work.facts.get("results")
         return self._content.unseal(b64decode(results)) + mail if results else mail
 
     def _outside(self, work: Work) -> Outside:
         address = self._content.unseal(work.address).decode()
         return Outside(format_id(work.id), self._mail_from, address, datetime.fromtimestamp(work.accepted_at, UTC))
 
-    def _envelope(self, rcpt_to: str, message_id: str, mail: bytes, *, is_ours: bool) -> bytes:
-        """`is_ours`: our own name stands in From, and nobody else's words outside."""
-        head = {"mail_from": self._mail_from, "rcpt_to": rcpt_to, "message_id": message_id, "is_ours": is_ours}
+    def _envelope(
+        self, work: Work, raw: bytes, outside: Outside, message_id: str, mail: bytes, *, is_ours: bool
+    ) -> bytes:
+        """`is_ours`: our own name stands in From, and nobody else's words outside.
+
+        What comes back names the notification; a report of ours never does (RFC 3464 section 2).
+        """
+        is_report = work.facts.get("notice") in REPORTS
+        origin = origin_of(raw, work.facts, outside.rcpt_to, self._mail_from, self._lookup)
+        head = {
+            "mail_from": "" if is_report else self._returns.make("bounce", work.id),
+            "rcpt_to": outside.rcpt_to,
+            "message_id": message_id,
+            "is_ours": is_ours,
+            "origin": None if origin is None else origin.tree(),
+        }
         return self._delivery.seal(json.dumps(head).encode() + b"\n" + mail)
 
 

@@ -18,8 +18,9 @@ from serving import money
 from serving.addresses import canonical_address, domain_of
 from serving.errors import BrokerUnavailable, Refused, Temporary
 from serving.identifiers import format_id
-from serving.mail import Mail, split
+from serving.mail import split
 from serving.notice.letter import About, Request, write_held, write_keyless, write_lapse, write_request
+from serving.origin import LONGEST_ADDRESS, is_answer
 from serving.pipeline import Asked, Expired, Stage, Told
 from serving.sealing import LookupKey, UnsealingKey
 from serving.stage import MAX_FAILURES, Work, failures_at
@@ -27,9 +28,6 @@ from serving.web.token import SHOWN_AFTERWARDS, Links
 
 LOOK_AGAIN = 5.0
 """Seconds until the wallet is looked into once more: money may have come while the request was written."""
-
-LONGEST_ADDRESS = 254
-"""Octets that SMTP carries (RFC 5321, 4.5.3.1.3)."""
 
 _MESSAGE_ID = re.compile(r"<[!-~]{1,250}>")
 
@@ -172,28 +170,13 @@ class Notice:
         except Unreadable:
             return "", ""
         is_ours = canonical_address(sender) == canonical_address(self._post.mail_from)
-        if mail is None or is_ours or domain_of(sender) is None or len(sender) > LONGEST_ADDRESS or _is_answer(mail):
+        if mail is None or is_ours or domain_of(sender) is None or len(sender) > LONGEST_ADDRESS or is_answer(mail):
             return "", ""
         message_id = mail.first("message-id").decode("ascii", "replace").strip()
         return sender, message_id if _MESSAGE_ID.fullmatch(message_id) else ""
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)
-
-
-def _is_answer(mail: Mail) -> bool:
-    """Whether a notice about it could begin a loop: an answer, a bounce, a list's mail, or another Clarion's.
-
-    Alerts are `auto-generated` by their nature, and who sends them wants to know (RFC 3834 section 2 is about answers).
-    """
-    names = {field.name for field in mail.fields}
-    automatic, precedence = (mail.first(name).lower() for name in ("auto-submitted", "precedence"))
-    return (
-        bool(names & {"list-id", "clarion-notification"})
-        or automatic.startswith((b"auto-replied", b"auto-notified"))
-        or precedence in (b"bulk", b"junk", b"list")
-        or ("return-path" in names and mail.first("return-path") == b"<>")
-    )
 
 
 def _is_keyless(work: Work) -> bool:

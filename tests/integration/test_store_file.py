@@ -32,7 +32,7 @@ def aged(path: Path, to: int) -> sqlite3.Connection:
     connection = SQLite.open(path).connection
     later = {
         6: """
-            DROP TABLE suppression;
+            DROP TABLE bounce; DROP TABLE suppression;
             DROP TABLE escalation;
             DROP TABLE webhook;
             UPDATE schema_version SET version_num = '5';
@@ -169,10 +169,16 @@ class TestFile:
         when_opened = {"last_clearing", "money_kept", "other_currency"}
         sealed = {"address", "body", "certificate", "counts", "envelope", "recipient", "results_counts"}
         rotating = {f"sealed_{each}" for each in sealed}  # by hand too, a page at a time
-        assert scans.keys() == by_hand | when_opened | rotating | {"chain_head", "owners", "release_expired"}
+        assert scans.keys() == by_hand | when_opened | rotating | {
+            "bounces_waiting",
+            "chain_head",
+            "owners",
+            "release_expired",
+        }
 
         assert "notification_leased" in scans["release_expired"]
         assert "notification_leased" in scans["owners"]
+        assert "bounce_waiting" in scans["bounces_waiting"]
 
 
 def test_a_commit_that_meets_a_full_disk_keeps_what_was_accepted(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from serving.effects import hop_of
 from serving.encryption.stage import Encryption
 from serving.errors import Temporary
 from serving.pipeline import Authenticated, Enclosed, Forged, Unverified
-from serving.sealing import UnsealingKey
+from serving.sealing import LookupKey, UnsealingKey
 from serving.trace import Trace, stamp
 from serving.values import Results
 from tests.unit import works
@@ -185,7 +185,8 @@ async def test_a_silent_dns_is_asked_again_for_an_hour_and_fails_nobody() -> Non
 async def opened(mail: bytes, outcome: Outcome) -> bytes:
     """What an open-by-policy recipient gets of a mail after that outcome."""
     facts = dict(hop_of(outcome, 7, b"r" * 32, {}).facts)
-    encryption = Encryption(Broker(), CONTENT, DELIVERY.sealing_key, "clarion@gate.example", lambda: NOW)
+    gate, lookup = "clarion@gate.example", LookupKey(b"l" * 32)
+    encryption = Encryption(Broker(), CONTENT, DELIVERY.sealing_key, gate, lambda: NOW, lookup=lookup)
     body, address = CONTENT.sealing_key.seal(mail), CONTENT.sealing_key.seal(b"ann@home.example")
     enclosed = await encryption.handle(works.work(principal="relay", body=body, address=address, facts=facts))
     assert isinstance(enclosed, Enclosed)

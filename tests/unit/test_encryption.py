@@ -15,7 +15,8 @@ from serving.encryption.stage import Encryption
 from serving.errors import Unsealable
 from serving.mail import fits_smtp
 from serving.pipeline import Enclosed, EnclosedFree, Keyless, KeyMissing
-from serving.sealing import UnsealingKey
+from serving.return_addresses import ReturnAddresses
+from serving.sealing import LookupKey, UnsealingKey
 from serving.stage import Work
 from serving.values import OpenByPolicy, Sealed
 from tests.unit import works
@@ -23,6 +24,8 @@ from tests.unit import works
 NOW = datetime.now(UTC)
 CONTENT = UnsealingKey(b"\x11" * 32)
 DELIVERY = UnsealingKey(b"\x22" * 32)
+LOOKUP = LookupKey(b"l" * 32)
+RETURNS = ReturnAddresses(LOOKUP.derive("return"), "gate.example")
 CERTIFICATE, SECRET = generate_test_key("ann@home.example", "Ann Ünicode")
 OUTSIDE = Outside("0000000000007", "clarion@gate.example", "ann@home.example", NOW)
 MAIL = (
@@ -65,7 +68,9 @@ def _work(raw: bytes = MAIL, facts: Mapping[str, Any] | None = None) -> Work:
 async def _handle(
     broker: Broker, work: Work | None = None, signer: Tsk | None = None
 ) -> Enclosed | EnclosedFree | Keyless | KeyMissing:
-    encryption = Encryption(broker, CONTENT, DELIVERY.sealing_key, "clarion@gate.example", NOW.timestamp, signer=signer)
+    encryption = Encryption(
+        broker, CONTENT, DELIVERY.sealing_key, "clarion@gate.example", NOW.timestamp, lookup=LOOKUP, signer=signer
+    )
     return await encryption.handle(work or _work())
 
 
@@ -94,10 +99,11 @@ async def test_a_sealed_mail_tells_the_world_only_that_there_is_mail() -> None:
     assert message.get_content_type() == "multipart/encrypted"
     assert not [word for word in (b"canary", b"disk", b"bank.example", b"bob@", b"carol@") if word in mail]
     assert head == {
-        "mail_from": "clarion@gate.example",
+        "mail_from": RETURNS.make("bounce", 7),
         "rcpt_to": "ann@home.example",
         "message_id": message["Message-ID"],
         "is_ours": True,
+        "origin": None,
     }
     assert mail.isascii()
     assert fits_smtp(mail)

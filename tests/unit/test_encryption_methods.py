@@ -12,7 +12,7 @@ from serving.encryption.certificates import generate_test_key
 from serving.encryption.smime import open_sealed
 from serving.encryption.stage import Encryption
 from serving.pipeline import Enclosed, Keyless
-from serving.sealing import UnsealingKey
+from serving.sealing import LookupKey, UnsealingKey
 from serving.values import Sealed
 from tests.unit import works
 from tests.unit.test_smime_certificates import ADDRESS, KEY, Spec, issue
@@ -44,6 +44,7 @@ async def handled(certificates: str, wish: str | None = None, *, can_smime: bool
         DELIVERY.sealing_key,
         "clarion@gate.example",
         NOW.timestamp,
+        lookup=LookupKey(b"l" * 32),
         smime_signer=gateway() if can_smime else None,
     )
     address = CONTENT.sealing_key.seal(ADDRESS.encode())

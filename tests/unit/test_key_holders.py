@@ -27,9 +27,9 @@ HELD = {
     Stage.REANALYSIS: {CONTENT, LOOKUP},
     Stage.TRIAGE: set(),
     Stage.DIGEST: {CONTENT},
-    Stage.ENCRYPTION: {CONTENT, "delivery.public"},
+    Stage.ENCRYPTION: {CONTENT, LOOKUP, "delivery.public"},
     Stage.PAYMENT: set(),
-    Stage.DELIVERY: {DELIVERY},
+    Stage.DELIVERY: {DELIVERY, "content.public"},
     Stage.SETTLEMENT: set(),
     Stage.NOTICE: {CONTENT, LOOKUP},
 }

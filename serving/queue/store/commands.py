@@ -5,7 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import credentials, history, intake, ledger, offsets, operators, resealing, wallets
+from serving.queue.store import (
+    credentials,
+    history,
+    intake,
+    ledger,
+    offsets,
+    operators,
+    reports,
+    resealing,
+    suppression,
+    wallets,
+)
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction
 from serving.queue.values import identifier
@@ -203,6 +214,11 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
         grant_allowance,
         write_notice,
         bundle,
+        reports.report,
+        reports.bounce,
+        reports.close_bounce,
+        suppression.suppress,
+        suppression.unsuppress,
         resealing.reseal,
     )
 }

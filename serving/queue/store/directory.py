@@ -166,6 +166,23 @@ def digest_due(transaction: Transaction, recipient: str, including: str, limit: 
     return _rows(rows)
 
 
+def suppressed(transaction: Transaction, lookup: str) -> Rows:
+    """Why nothing is sent to a recipient, since when and until when; no row where mail is."""
+    return _rows(transaction.all("suppressed", lookup=bytes.fromhex(lookup)))
+
+
+def suppressions(transaction: Transaction, after: str = "", limit: int = 1_000) -> Rows:
+    """To whom nothing is sent, in the order of their lookups, at most 1,000; `after` is the last one of the page
+    before."""
+    return _rows(transaction.all("suppressions", after=bytes.fromhex(after), limit=min(limit, 1_000)))
+
+
+def bounces_waiting(transaction: Transaction, limit: int = 100) -> Rows:
+    """What was said later of mail that a receiver had taken, and its sender was not told yet; the oldest first, with
+    what is known of the mail."""
+    return _rows(transaction.all("bounces_waiting", limit=min(limit, 1_000)))
+
+
 def verify_ledger(transaction: Transaction) -> Rows:
     """Whether the ledger is as it was written: `intact`, `transfers`, the chain's `head`, and the first `fault`."""
     return [asdict(audit.verify(transaction))]
@@ -197,6 +214,9 @@ QUERIES: Mapping[str, Query] = {
         dead_letters,
         body,
         digest_due,
+        suppressed,
+        suppressions,
+        bounces_waiting,
         verify_ledger,
         resealing.sealed_counts,
         resealing.sealed_page,
@@ -205,7 +225,7 @@ QUERIES: Mapping[str, Query] = {
 LONG = frozenset(
     {
         *("recipients_with_certificates", "depths", "peek", "dead_letters", "principals", "verify_ledger"),
-        *("sealed_counts", "sealed_page"),
+        *("sealed_counts", "sealed_page", "suppressions"),
     }
 )  # read whole tables: answered beside the commits
 

@@ -133,7 +133,8 @@ def notice(
     once: str = "",
 ) -> Ids:
     """A mail of our own about a notification (0: about none), once for each kind: `asked` goes to who pays, `expired`
-    and `held` to who sent, `keyless` and `expiring` to who receives.
+    and `held` to who sent, `keyless` and `expiring` to who receives. The others are
+    reports (RFC 3464) to who sent, by their action.
 
     Where it `is_open`, it may travel open to whom nothing can be sealed. With `once` (a day, say) it is sent once to
     this recipient, whatever it is about.

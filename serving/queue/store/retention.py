@@ -1,5 +1,5 @@
-"""What is forgotten after a time: bodies of messages that have ended for every recipient, and idempotency keys, which
-are kept for a week at least.
+"""What is forgotten after a time: bodies of messages that have ended for every recipient, suppressions that are over,
+and idempotency keys, which are kept for a week at least.
 
 Histories, the ledger and counters stay: they hold neither content nor addresses in the clear.
 """
@@ -15,4 +15,5 @@ def forget(transaction: Transaction, age: float) -> bool:
     before = transaction.now - age
     bodies = transaction.all("forget_bodies", before=earliest(before), count=_AT_ONCE)
     keys = transaction.run("forget_keys", before=min(before, transaction.now - KEPT_EACH), count=_AT_ONCE).rowcount
-    return len(bodies) == _AT_ONCE or keys == _AT_ONCE
+    over = transaction.run("forget_suppressions", before=before, count=_AT_ONCE).rowcount
+    return _AT_ONCE in (len(bodies), keys, over)

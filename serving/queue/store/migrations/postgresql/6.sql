@@ -3,8 +3,20 @@
 CREATE TABLE suppression (
     lookup BYTEA PRIMARY KEY,
     reason TEXT NOT NULL,
-    at     DOUBLE PRECISION NOT NULL
+    at     DOUBLE PRECISION NOT NULL,
+    until  DOUBLE PRECISION
 );
+CREATE INDEX suppression_until ON suppression (until) WHERE until IS NOT NULL;
+-- What was said later of mail that a receiver had taken; its sender is told of the row where `is_told` is 0.
+CREATE TABLE bounce (
+    notification BIGINT NOT NULL REFERENCES notification (id),
+    action       TEXT   NOT NULL CHECK (action IN ('failed', 'delayed', 'delivered')),
+    reply        TEXT   NOT NULL,
+    at           DOUBLE PRECISION NOT NULL,
+    is_told      BIGINT NOT NULL,
+    PRIMARY KEY (notification, action)
+);
+CREATE INDEX bounce_waiting ON bounce (at) WHERE is_told = 0;
 -- Whom and what an urgent mail goes to next while its recipient does not acknowledge it; sealed.
 CREATE TABLE escalation (
     lookup BYTEA PRIMARY KEY,

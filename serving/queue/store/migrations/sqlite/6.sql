@@ -3,8 +3,20 @@
 CREATE TABLE suppression (
     lookup BLOB PRIMARY KEY,
     reason TEXT NOT NULL,
-    at     REAL NOT NULL
+    at     REAL NOT NULL,
+    until  REAL
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX suppression_until ON suppression (until) WHERE until IS NOT NULL;
+-- What was said later of mail that a receiver had taken; its sender is told of the row where `is_told` is 0.
+CREATE TABLE bounce (
+    notification INTEGER NOT NULL REFERENCES notification (id),
+    action       TEXT    NOT NULL CHECK (action IN ('failed', 'delayed', 'delivered')),
+    reply        TEXT    NOT NULL,
+    at           REAL    NOT NULL,
+    is_told      INTEGER NOT NULL,
+    PRIMARY KEY (notification, action)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX bounce_waiting ON bounce (at) WHERE is_told = 0;
 -- Whom and what an urgent mail goes to next while its recipient does not acknowledge it; sealed.
 CREATE TABLE escalation (
     lookup BLOB PRIMARY KEY,

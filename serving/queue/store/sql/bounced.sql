@@ -1,0 +1,1 @@
+SELECT recipient, facts FROM notification WHERE id = :id

@@ -1,0 +1,2 @@
+SELECT recipient, facts FROM notification WHERE id = :id
+FOR UPDATE

@@ -1,0 +1,1 @@
+SELECT detail FROM event WHERE notification = :id AND kind = 'reported'

@@ -1,0 +1,1 @@
+SELECT reason, at, until FROM suppression WHERE lookup = :lookup AND (until IS NULL OR until > :now)
