@@ -6,7 +6,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import assert_never
 
-from serving.pipeline import DIGEST_ENTRY, ENTRY, TABLE, Deferred, Destination, End, Parked, Stage, kind
+from serving.pipeline import ANSWERS, DIGEST_ENTRY, ENTRY, TABLE, Deferred, Destination, End, Parked, Stage, kind
 
 BEGIN = "<!-- pipeline -->"
 FINISH = "<!-- /pipeline -->"
@@ -17,6 +17,7 @@ def mermaid() -> str:
     lines = ["flowchart TD", f"    accepted([accepted]) --> {ENTRY}"]
     lines += [f"    {line}" for stage in TABLE for line in _edges(stage)]
     lines += [f"    {Stage.DIGEST} -->|a new notification| {DIGEST_ENTRY}"]
+    lines += [f"    answered([answered]) --> {ANSWERS}"]
     lines += [f"    {end}([{end}])" for end in End]
     return "\n".join(lines)
 

@@ -255,6 +255,21 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOn:
+    """The recipient's answer is on its way to the sender, as the notification `notice`."""
+
+    notice: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotPassedOn:
+    """The answer reaches nobody; who wrote it has got the notification `notice`, None where none can be written."""
+
+    reason: str
+    notice: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     receipt: Receipt
 
@@ -295,6 +310,7 @@ Outcome = (
     | Enclosed | EnclosedFree | Keyless | KeyMissing
     | Held | Waived | Free | Due | Unfunded | Owed | Lapsed
     | Asked | Expired | Told
+    | PassedOn | NotPassedOn
     | Sent | Undeliverable
     | Captured | Unbilled | Returned
 )  # fmt: skip
@@ -335,13 +351,20 @@ TABLE: Mapping[Stage, Mapping[type[Outcome], Destination]] = {
         Lapsed: Stage.NOTICE,
         Digested: Deferred(Stage.DIGEST),
     },
-    Stage.NOTICE: {Asked: Parked(Stage.PAYMENT), Expired: End.DEAD, Told: Parked(Stage.ENCRYPTION)},
+    Stage.NOTICE: {
+        Asked: Parked(Stage.PAYMENT),
+        Expired: End.DEAD,
+        Told: Parked(Stage.ENCRYPTION),
+        PassedOn: End.DELIVERED,
+        NotPassedOn: End.DEAD,
+    },
     Stage.DELIVERY: {Sent: Stage.SETTLEMENT, Undeliverable: Stage.SETTLEMENT},
     Stage.SETTLEMENT: {Captured: End.DELIVERED, Unbilled: End.DELIVERED, Returned: End.DEAD},
 }
 
 ENTRY = Stage.AUTHENTICATION
 DIGEST_ENTRY = Stage.ENCRYPTION
+ANSWERS = Stage.NOTICE
 
 
 def kind(outcome: type[Outcome]) -> str:

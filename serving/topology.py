@@ -1,6 +1,7 @@
 """Tells the broker about the pipeline: the table, and what each stage works on, needs and may touch."""
 
 from serving.pipeline import (
+    ANSWERS,
     DIGEST_ENTRY,
     ENTRY,
     TABLE,
@@ -38,7 +39,7 @@ def topology() -> Topology:
         )
         for stage, edges in TABLE.items()
     }
-    return Topology(places, ENTRY.value, Stage.DIGEST.value, DIGEST_ENTRY.value)
+    return Topology(places, ENTRY.value, Stage.DIGEST.value, DIGEST_ENTRY.value, ANSWERS.value)
 
 
 def _edge(outcome: type[Outcome], to: Destination) -> Edge:

@@ -41,12 +41,13 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """All stages, where a new message enters and where a digest does."""
+    """All stages, where a new message enters, where a digest does, and where a recipient's answer does."""
 
     places: Mapping[str, Place]
     entry: str
     digest: str
     digest_entry: str
+    answers: str
 
     def write(self, path: Path) -> None:
         """Write it as JSON for the broker."""
@@ -58,7 +59,7 @@ class Topology:
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))
             places = {name: _place(place) for name, place in tree["places"].items()}
-            topology = cls(places, tree["entry"], tree["digest"], tree["digest_entry"])
+            topology = cls(places, tree["entry"], tree["digest"], tree["digest_entry"], tree["answers"])
             topology._check()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigurationError(f"{path.name} holds no topology; write it with `clarion topology`") from error
@@ -66,7 +67,7 @@ class Topology:
 
     def _check(self) -> None:
         led_to = {edge.to for place in self.places.values() for edge in place.edges.values() if edge.kind != "end"}
-        unknown = (led_to | {self.entry, self.digest, self.digest_entry}) - self.places.keys()
+        unknown = (led_to | {self.entry, self.digest, self.digest_entry, self.answers}) - self.places.keys()
         if unknown:
             raise ValueError("an edge leads to a stage that there is not")
 

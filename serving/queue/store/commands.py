@@ -6,6 +6,7 @@ from typing import Any
 
 from serving.errors import Refused
 from serving.queue.store import (
+    answers,
     credentials,
     history,
     intake,
@@ -81,6 +82,17 @@ def react(transaction: Transaction, id: str, kind: str, at: float) -> Answer:
     if fresh and kind in ACTED:
         history.react(transaction, identifier(id), at)
     return {"id": id, "fresh": fresh}
+
+
+def answer(transaction: Transaction, id: str, recipient: str, address: str, body: str, digest: str) -> Answer:
+    """Take what the recipient of a notification has answered, once for each `digest`; see `answers`. Whoever answers
+    has acted: it counts as `acknowledged`."""
+    number = identifier(id)
+    octets = (bytes.fromhex(text) for text in (recipient, address, body, digest))
+    state = answers.keep(transaction, number, *octets)
+    if state == "kept":
+        react(transaction, id, "acknowledged", transaction.now)
+    return {"id": id, "state": state}
 
 
 def reset_offset(transaction: Transaction, recipient: str) -> Answer:
@@ -207,6 +219,7 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
         operators.kill,
         operators.replay,
         react,
+        answer,
         reset_offset,
         open_intent,
         remember_intent,
