@@ -18,8 +18,10 @@ from serving.gateway.limits import Lockouts, Rates
 from serving.gateway.principals import Limits, Principals
 from serving.gateway.uses import Uses
 from serving.intake.acceptance import Acceptance
+from serving.intake.answers import Answers
 from serving.intake.callers import Callers
 from serving.intake.door import Door, Patience
+from serving.intake.returned import Returns
 from serving.intake.server import Server, read_tls
 from serving.intake.session import Parts
 from serving.keyring import load_sealing
@@ -56,6 +58,7 @@ def make_parts(settings: Settings, client: Client, uses: Uses) -> Parts:
     domain = domain_of(settings.mail_from) or "clarion.invalid"
     lookup = load_lookup(settings.keys)
     limits = Limits(Rates(settings.rate, settings.burst, time.monotonic), Lockouts(time.monotonic))
+    content = load_sealing(settings.keys, "content")
     principals = Principals(client, time.time, limits=limits, uses=uses, tokens=None)
 
     async def is_enrolled(address: str) -> bool:
@@ -66,12 +69,13 @@ def make_parts(settings: Settings, client: Client, uses: Uses) -> Parts:
         domain=domain,
         largest=settings.max_body,
         callers=Callers(client, principals, limits.rates, settings.intake_networks, time.time),
-        acceptance=Acceptance(client, load_sealing(settings.keys, "content"), lookup, domain, time.time),
+        acceptance=Acceptance(client, content, lookup, domain, time.time),
         is_enrolled=is_enrolled,
         addresses=ReturnAddresses(lookup.derive("return"), domain),
         door=Door(settings.intake_connections, settings.intake_connections_each),
         patience=Patience(),
         tls=read_tls(settings.intake_certificate, settings.intake_key),
+        returned=Returns({"reply": Answers(client, content, lookup)}),
     )
 
 
