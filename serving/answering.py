@@ -59,16 +59,21 @@ def people_in(value: bytes) -> list[tuple[str, str]]:
 
 def named(whom: str, address: str) -> str:
     """An address of ours as a field shows it, for somebody that we stand between."""
-    name = f"{whom[:LONGEST_NAME]} {VIA}"
+    name = f"{_in_a_line(whom)[:LONGEST_NAME]} {VIA}"
     shown = f'"{quote(name)}"' if name.isascii() else Header(name, "utf-8").encode(linesep="\r\n")
     return f"{shown} <{address}>"
 
 
 def _decoded(name: str) -> str:
-    """The name without encoded words (RFC 2047) and control characters."""
+    """The name without encoded words (RFC 2047)."""
     with contextlib.suppress(ValueError, LookupError, MessageError):
         name = str(make_header(decode_header(name)))
-    return " ".join(_CONTROL.sub(" ", name).encode(errors="replace").decode().split())
+    return _in_a_line(name)
+
+
+def _in_a_line(text: str) -> str:
+    """The text without control characters and what is no Unicode."""
+    return " ".join(_CONTROL.sub(" ", text).encode(errors="replace").decode().split())
 
 
 def _is_of_ours(facts: Mapping[str, Any]) -> bool:

@@ -17,6 +17,7 @@ _MARKS = frozenset(
 )
 _PRECEDENCE = frozenset({b"bulk", b"junk", b"list", b"auto_reply"})
 _REPORTS = (b"multipart/report", b"message/delivery-status", b"message/disposition-notification")
+_FIRST_WORD = re.compile(rb"[^\s;(]+")
 _CLASS = re.compile(rb"\W*9\W.*autoresponder", re.IGNORECASE | re.DOTALL)
 _AWAY = re.compile(
     r"\W*(?:auto(?:matic|mated)?[- ]?(?:reply|response|antwort)|out of (?:the )?office|vacation (?:reply|response)|"
@@ -29,10 +30,10 @@ _AWAY = re.compile(
 def is_automatic(raw: bytes, mail: Mail) -> bool:
     """Whether no person wrote the mail that begins with our stamp; `mail` is the same taken apart."""
     names = {field.name for field in mail.fields}
-    automatic = mail.first("auto-submitted").lower().partition(b";")[0].strip()
+    automatic = _FIRST_WORD.match(mail.first("auto-submitted").lower())
     return (
         stamped(raw).mail_from == ""  # RFC 3834 section 3.3: so that nothing ever answers it
-        or automatic not in (b"", b"no")
+        or (automatic is not None and automatic[0] != b"no")
         or bool(names & _MARKS)
         or mail.first("precedence").lower() in _PRECEDENCE
         or mail.first("content-type").lower().startswith(_REPORTS)
