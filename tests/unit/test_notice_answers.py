@@ -84,7 +84,7 @@ async def test_an_answer_goes_to_the_sender_once() -> None:
     assert outcomes == [PassedOn(99)] * 2
     assert to == mail["To"] == "ward7@hospital.example"
     assert mail["In-Reply-To"] == "<lab-1@hospital.example>"
-    assert mail.get_content() == "On my way.\n"
+    assert mail.get_content().strip() == "On my way."
 
 
 @pytest.mark.parametrize(
