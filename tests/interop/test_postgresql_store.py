@@ -37,8 +37,8 @@ from tests.unit.test_ledger import (
 
 __all__ = [
     "TestAccept", "TestAnswers", "TestBooks", "TestClaim", "TestCredentials", "TestDigest", "TestEnds", "TestGroup",
-    "TestHistory", "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestReplay", "TestResealing", "TestRetention",
-    "TestWakeThatCrossesParking", "TestWaking", "grouped", "test_a_key_posts_once",
+    "TestHistory", "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestReplay", "TestResealing",
+    "TestRetention", "TestWakeThatCrossesParking", "TestWaking", "grouped", "test_a_key_posts_once",
     "test_a_transfer_in_another_currency_is_refused", "test_an_amount_over_the_limit_is_refused",
     "test_recipients_with_certificates_are_named_page_by_page", "test_retry_ends_a_wait",
     "test_the_head_tells_whether_the_end_was_cut_off",
