@@ -20,8 +20,9 @@ from serving.encryption.certificates import generate_test_key
 from serving.encryption.stage import Encryption
 from serving.gateway.uses import Uses
 from serving.history import History
-from serving.intake.__main__ import make_parts
 from serving.intake.server import Server
+from serving.intake.session import Parts
+from serving.intake.wiring import make_parts, make_returned
 from serving.keyring import load_sealing, load_unsealing
 from serving.notice.stage import Notice, Post
 from serving.pipeline import Stage
@@ -62,7 +63,7 @@ class House:
     @asynccontextmanager
     async def open(self) -> AsyncIterator[None]:
         """At work, the intake too, until the block ends."""
-        server = Server(make_parts(self.settings, self.client, Uses(self.client, time.time)))
+        server = Server(self._parts())
         self.port = await server.listen("127.0.0.1", 0)
         try:
             async with working(self.client, self._handlers()):
@@ -123,6 +124,10 @@ class House:
     async def facts(self, id_: int | str) -> dict[str, Any]:
         (row,) = await self.client.query("notification", id=str(id_))
         return {**row["facts"], "state": row["state"]}
+
+    def _parts(self) -> Parts:
+        uses, returned = Uses(self.client, time.time), make_returned(self.settings, self.client)
+        return make_parts(self.settings, self.client, uses, returned)
 
     def _handlers(self) -> Mapping[Stage, Handler]:
         keys = self.settings.keys
