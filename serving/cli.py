@@ -16,7 +16,9 @@ from serving.keys_cli import add_commands
 from serving.principal_cli import principal
 from serving.queue.client import Client
 from serving.queue_cli import queue
+from serving.schedule_cli import schedule
 from serving.settings import Settings
+from serving.suppression_cli import suppression
 from serving.terms import Afterwards, Free, Price, Wait, terms
 from serving.wallet_cli import ledger, wallet
 
@@ -32,10 +34,12 @@ for name, group in (
     ("wallet", wallet),
     ("ledger", ledger),
     ("queue", queue),
+    ("suppression", suppression),
 ):
     app.add_typer(group, name=name)
 
 add_commands(keys)
+app.command()(schedule)
 
 
 @app.command()

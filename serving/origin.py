@@ -51,11 +51,6 @@ class Origin:
         """Whether the sender is to be told of it; who asked for nothing is told of failure and delay."""
         return _EVENTS[action] in (_DEFAULT if self.notify is None else self.notify)
 
-    @property
-    def has_asked(self) -> bool:
-        """Whether the sender used RFC 3461 at all."""
-        return any(each is not None for each in (self.envelope_id, self.returns, self.notify, self.original))
-
     def tree(self) -> dict[str, Any]:
         """As JSON holds it, for `read_origin`."""
         return asdict(self)

@@ -19,10 +19,16 @@ from serving.origin import Action, Origin
 LARGEST_RETURN = 65_536
 """Octets of a mail that is returned whole, and of a header: who asked for more gets less (RFC 3461 section 4.3)."""
 
+NOT_SENT = "not sent"
+"""In a reply that no server gave."""
+
 _REPLY = re.compile(r"(?:\A|last: |: )([245]\d\d)[ -](?:([245]\.\d{1,3}\.\d{1,3})(?!\S))?")
 _STATUS = re.compile(r"(?:\A|\s)([245]\.\d{1,3}\.\d{1,3})(?!\S)")
 _TRACE = frozenset(
-    {"received", "return-path", "authentication-results", "clarion-notification", "clarion-reencoded", "bcc"}
+    {
+        *("received", "return-path", "authentication-results", "bcc"),
+        *("clarion-envelope", "clarion-notification", "clarion-reencoded"),
+    }
 )
 """What was added on the way, and is not the sender's; Bcc is nobody's (RFC 5322 section 3.6.3)."""
 _XTEXT = re.compile(r"[!-*,-<>-\[\]-~]")
@@ -122,7 +128,7 @@ def _words(report: Report, rcpt_to: str, origin: Origin) -> bytes:
 
 def _machine(origin: Origin, rcpt_to: str, report: Report, mail_from: str) -> bytes:
     """The machine-readable part: about the mail, then about its recipient (RFC 3464 sections 2.2 and 2.3)."""
-    said = _REPLY.search(report.reply)
+    said = None if NOT_SENT in report.reply else _REPLY.search(report.reply)
     about_mail = {
         "Original-Envelope-Id": _fit(origin.envelope_id or ""),
         "Reporting-MTA": f"dns; {domain_of(mail_from) or 'clarion.invalid'}",

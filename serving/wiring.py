@@ -28,11 +28,13 @@ LONG_CONTEXT = 256
 
 @dataclass(frozen=True, slots=True)
 class Wired:
-    """A stage's handler; what it says when the wallet is empty; the scorer, for classification."""
+    """A stage's handler; what it says when the wallet is empty; the scorer, for classification; on how many
+    notifications it works at once."""
 
     handle: Handler
     unfunded: Shortfall | None = None
     scorer: "Scorer | None" = None
+    concurrency: int = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,23 +184,27 @@ def _payment(parts: Parts) -> Wired:
 
 
 def _delivery(parts: Parts) -> Wired:
-    from serving.addresses import domain_of
-    from serving.delivery.connections import Destination
+    from serving.delivery.outbound import router
     from serving.delivery.reporting import Reporting, Terms
     from serving.delivery.schedule import Schedule
     from serving.delivery.signing import load_dkim_key
     from serving.delivery.stage import Delivery
+    from serving.delivery.tls import contexts
 
-    settings = parts.settings
-    hostname = domain_of(settings.mail_from) or "clarion.invalid"
-    destination = Destination(settings.smtp_host, settings.smtp_port, hostname)
-    key = load_unsealing(settings.keys, "delivery")
+    settings, key = parts.settings, load_unsealing(parts.settings.keys, "delivery")
+    chance = random.Random()  # noqa: S311 - jitter needs no secrecy
     delivery = Delivery(
         key,
-        destination,
+        router(settings, chance),
         expiry=settings.delivery_expiry,
-        random=random.Random(),  # noqa: S311 - jitter needs no secrecy
+        random=chance,
         schedule=Schedule(first=settings.first_retry, cap=settings.longest_retry),
+        places=settings.delivery_places,
+        connections=settings.delivery_connections,
+        rate=settings.mx_rate if settings.delivery == "mx" else 0.0,
+        mails=settings.connection_mails,
+        idle=settings.connection_idle,
+        tls=contexts(settings.smtp_ca_file),
         dkim=load_dkim_key(settings.keys, settings.mail_from, settings.dkim_selector),
     )
     parts.resources.push_async_callback(delivery.close)
@@ -207,10 +213,11 @@ def _delivery(parts: Parts) -> Wired:
         expiry=settings.delivery_expiry,
         delay=settings.report_delay,
         suppression=settings.suppression_days * 86_400.0,
-        remote=settings.smtp_host,
+        remote=settings.smtp_host if settings.delivery == "smarthost" else "",
     )
     content = load_sealing(settings.keys, "content")
-    return Wired(Reporting(delivery.handle, parts.client, key, content, terms, time.time).handle)
+    reporting = Reporting(delivery.handle, parts.client, key, content, terms, time.time)
+    return Wired(reporting.handle, concurrency=settings.delivery_places)
 
 
 def _settlement(parts: Parts) -> Wired:
@@ -228,6 +235,7 @@ def _settlement(parts: Parts) -> Wired:
 
 
 def _notice(parts: Parts) -> Wired:
+    from serving.bounces.telling import Teller, keep_telling
     from serving.expiry_notice import keep_warning
     from serving.notice.stage import Notice, Post
     from serving.web.token import Links
@@ -237,4 +245,6 @@ def _notice(parts: Parts) -> Wired:
     post = Post(settings.mail_from, settings.pay_url, Links(lookup.derive("pay")))
     warning = asyncio.create_task(keep_warning(parts.client, content, lookup, settings.mail_from, time.time))
     parts.resources.callback(warning.cancel)
+    telling = asyncio.create_task(keep_telling(Teller(parts.client, content, lookup, settings.mail_from)))
+    parts.resources.callback(telling.cancel)
     return Wired(Notice(parts.client, content, lookup, post, time.time).handle)

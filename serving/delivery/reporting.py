@@ -17,12 +17,12 @@ from serving.errors import BrokerUnavailable, Refused, Temporary
 from serving.identifiers import format_id
 from serving.origin import Action
 from serving.pipeline import Outcome, Sent, Undeliverable
-from serving.reports import Report, status_of, write_report
+from serving.reports import NOT_SENT, Report, status_of, write_report
 from serving.sealing import SealingKey, UnsealingKey
 from serving.stage import Handler, Work
 from serving.suppressing import is_gone
 
-SUPPRESSED = "not sent, the address is suppressed: "
+SUPPRESSED = f"{NOT_SENT}, the address is suppressed: "
 
 _log = logging.getLogger(__name__)
 
@@ -125,7 +125,7 @@ class Reporting:
             arrived=_date(work.accepted_at),
             at=_date(self._clock()),
             until=None if until is None else _date(until),
-            remote="" if reply.startswith(SUPPRESSED) else self._terms.remote,
+            remote="" if NOT_SENT in reply else self._terms.remote,
         )
         letter = write_report(origin, parcel.rcpt_to, report, self._terms.mail_from, _open_mail(work, parcel))
         return {

@@ -14,7 +14,7 @@ class ReturnHandler(Protocol):
     What it raises is answered 451, and the mail comes again; a `Refusal` is answered as it says.
     """
 
-    async def __call__(self, returned: Returned, mail: bytes) -> None: ...
+    async def __call__(self, returned: Returned, mail: bytes, /) -> None: ...
 
 
 class Returns:

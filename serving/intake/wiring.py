@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable
 
 from serving.addresses import domain_of
+from serving.bounces.returning import Bounces
 from serving.gateway.limits import Lockouts, Rates
 from serving.gateway.principals import Limits, Principals
 from serving.gateway.uses import Uses
@@ -57,4 +58,7 @@ def make_parts(
 
 def make_returned(settings: Settings, client: Client) -> Returns:
     """What reads the mail to addresses of our own. Raises ConfigurationError naming the key file that is wrong."""
-    return Returns({"reply": Answers(client, load_sealing(settings.keys, "content"), load_lookup(settings.keys))})
+    lookup = load_lookup(settings.keys)
+    bounces = Bounces(client, lookup, settings.suppression_days * 86_400.0)
+    answers = Answers(client, load_sealing(settings.keys, "content"), lookup)
+    return Returns({"bounce": bounces.handle, "reply": answers})

@@ -12,7 +12,7 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from nacl.public import PrivateKey
 
-from serving.delivery.connections import Destination
+from serving.delivery.routes import Smarthost
 from serving.delivery.schedule import Schedule
 from serving.delivery.stage import Delivery
 from serving.errors import Refused, Temporary
@@ -135,7 +135,7 @@ def work(history: History, *, attempt: int = 1, mail: bytes = MAIL, rcpt_to: str
 def delivery(port: int, *, clock: Callable[[], float] = lambda: 1000.0) -> Delivery:
     return Delivery(
         KEY,
-        Destination("127.0.0.1", port, "clarion.example"),
+        Smarthost("127.0.0.1", port, "clarion.example"),
         expiry=3600.0,
         random=Random(1),  # noqa: S311
         schedule=Schedule(first=10.0, jitter=0.0),

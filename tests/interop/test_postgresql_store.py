@@ -23,6 +23,7 @@ from tests.integration.test_operators import (
     test_retry_ends_a_wait,
 )
 from tests.integration.test_payment_ends import TestBooks, TestEnds
+from tests.integration.test_reports_store import TestBounce, TestReport, TestSuppression
 from tests.integration.test_resealing_store import TestResealing
 from tests.integration.test_retention import TestRetention
 from tests.integration.test_store import TestAccept, TestClaim, TestLease
@@ -36,9 +37,10 @@ from tests.unit.test_ledger import (
 )
 
 __all__ = [
-    "TestAccept", "TestAnswers", "TestBooks", "TestClaim", "TestCredentials", "TestDigest", "TestEnds", "TestGroup",
-    "TestHistory", "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestReplay", "TestResealing",
-    "TestRetention", "TestWakeThatCrossesParking", "TestWaking", "grouped", "test_a_key_posts_once",
+    "TestAccept", "TestAnswers", "TestBooks", "TestBounce", "TestClaim", "TestCredentials", "TestDigest", "TestEnds",
+    "TestGroup", "TestHistory", "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestReplay", "TestReport",
+    "TestResealing", "TestRetention", "TestSuppression", "TestWakeThatCrossesParking", "TestWaking", "grouped",
+    "test_a_key_posts_once",
     "test_a_transfer_in_another_currency_is_refused", "test_an_amount_over_the_limit_is_refused",
     "test_recipients_with_certificates_are_named_page_by_page", "test_retry_ends_a_wait",
     "test_the_head_tells_whether_the_end_was_cut_off",
@@ -186,6 +188,7 @@ def test_a_store_of_the_first_schema_here_is_led_to_todays_and_its_keys_still_op
     url, new = server.database(), Store(PostgreSQL.open(server.database()))
     PostgreSQL.open(url).close()
     with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("DROP TABLE bounce, suppression, escalation, webhook")
         connection.execute("DROP TABLE credential")
         connection.execute("ALTER TABLE principal ADD COLUMN key_hash TEXT NOT NULL UNIQUE")
         connection.execute("INSERT INTO principal VALUES ('p', 'Ops', '{}', 1.0, NULL, 'a')")

@@ -6,9 +6,9 @@ from random import Random
 import pytest
 from nacl.public import PrivateKey
 
-from serving.delivery.connections import Destination
 from serving.delivery.parcel import open_parcel
 from serving.delivery.replies import LONGEST, clean, is_permanent
+from serving.delivery.routes import Smarthost
 from serving.delivery.schedule import PATIENT
 from serving.delivery.stage import Delivery
 from serving.errors import Unsealable
@@ -101,7 +101,7 @@ def test_extensions_are_needed_only_by_what_needs_them(
 async def test_what_its_hold_did_not_outlive_is_not_delivered(until: float, is_over: bool) -> None:
     """Goods shipped on a hold that has expired are goods that nobody pays for."""
     key = UnsealingKey(bytes(PrivateKey.generate()))
-    nobody = Destination("127.0.0.1", 9, "clarion.example")
+    nobody = Smarthost("127.0.0.1", 9, "clarion.example")
     delivery = Delivery(key, nobody, expiry=60.0, random=Random(1), clock=lambda: 1_000.0)  # noqa: S311
     held = {"amount": 5, "currency": "EUR", "account": "wallet:ab", "until": until}
     expired = works.work(facts={"hold": held}, body=b"what is not looked at any more")
