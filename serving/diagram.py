@@ -6,7 +6,19 @@ from itertools import groupby
 from pathlib import Path
 from typing import assert_never
 
-from serving.pipeline import DIGEST_ENTRY, ENTRY, TABLE, WATCH, Deferred, Destination, End, Parked, Stage, kind
+from serving.pipeline import (
+    ANSWERS,
+    DIGEST_ENTRY,
+    ENTRY,
+    TABLE,
+    WATCH,
+    Deferred,
+    Destination,
+    End,
+    Parked,
+    Stage,
+    kind,
+)
 
 BEGIN = "<!-- pipeline -->"
 FINISH = "<!-- /pipeline -->"
@@ -19,6 +31,7 @@ def mermaid() -> str:
     lines += [f"    {Stage.DIGEST} -->|a new notification| {DIGEST_ENTRY}"]
     lines += [f"    {DIGEST_ENTRY} -->|a watch over what is urgent| {WATCH}"]
     lines += [f"    {WATCH} -->|a new notification| {DIGEST_ENTRY}"]
+    lines += [f"    answered([answered]) --> {ANSWERS}"]
     lines += [f"    {end}([{end}])" for end in End]
     return "\n".join(lines)
 

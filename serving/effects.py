@@ -44,6 +44,10 @@ def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, A
             return _paid(outcome, id_)
         case p.Due() | p.Unfunded() | p.Lapsed() | p.Asked() | p.Expired():
             return _unpaid(outcome)
+        case p.PassedOn(notice):
+            return Hop({"passed_on": str(notice)})
+        case p.NotPassedOn(reason, told):
+            return Hop({"not_passed_on": reason, "told": None if told is None else str(told)})
         case p.Captured() | p.Unbilled() | p.Returned():
             return _settled(outcome, id_, recipient, facts)
         case p.Sent(receipt):

@@ -273,6 +273,21 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
+class PassedOn:
+    """The recipient's answer is on its way to the sender, as the notification `notice`."""
+
+    notice: int
+
+
+@dataclass(frozen=True, slots=True)
+class NotPassedOn:
+    """The answer reaches nobody; who wrote it has got the notification `notice`, None where none can be written."""
+
+    reason: str
+    notice: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Sent:
     receipt: Receipt
 
@@ -357,6 +372,7 @@ Outcome = (
     | Enclosed | EnclosedFree | Keyless | KeyMissing
     | Held | Waived | Free | Due | Unfunded | Owed | Lapsed
     | Asked | Expired | Told
+    | PassedOn | NotPassedOn
     | Sent | Undeliverable
     | Captured | Unbilled | Returned
     | Watching | Escalated | Acknowledged | Exhausted | Unwatched
@@ -404,7 +420,13 @@ TABLE: Mapping[Stage, Mapping[type[Outcome], Destination]] = {
         Lapsed: Stage.NOTICE,
         Digested: Deferred(Stage.DIGEST),
     },
-    Stage.NOTICE: {Asked: Parked(Stage.PAYMENT), Expired: End.DEAD, Told: Parked(Stage.ENCRYPTION)},
+    Stage.NOTICE: {
+        Asked: Parked(Stage.PAYMENT),
+        Expired: End.DEAD,
+        Told: Parked(Stage.ENCRYPTION),
+        PassedOn: End.DELIVERED,
+        NotPassedOn: End.DEAD,
+    },
     Stage.DELIVERY: {Sent: Stage.SETTLEMENT, Undeliverable: Stage.SETTLEMENT},
     Stage.SETTLEMENT: {Captured: End.DELIVERED, Unbilled: End.DELIVERED, Returned: End.DEAD},
     Stage.ESCALATION: {
@@ -419,6 +441,7 @@ TABLE: Mapping[Stage, Mapping[type[Outcome], Destination]] = {
 ENTRY = Stage.AUTHENTICATION
 DIGEST_ENTRY = Stage.ENCRYPTION
 WATCH = Stage.ESCALATION
+ANSWERS = Stage.NOTICE
 
 
 def kind(outcome: type[Outcome]) -> str:

@@ -1,6 +1,7 @@
 """Tells the broker about the pipeline: the table, and what each stage works on, needs and may touch."""
 
 from serving.pipeline import (
+    ANSWERS,
     DIGEST_ENTRY,
     ENTRY,
     TABLE,
@@ -48,7 +49,8 @@ def topology() -> Topology:
         )
         for stage, edges in TABLE.items()
     }
-    return Topology(places, ENTRY.value, Stage.DIGEST.value, DIGEST_ENTRY.value, WATCH.value)
+    entries = ENTRY, Stage.DIGEST, DIGEST_ENTRY, WATCH, ANSWERS
+    return Topology(places, *(entry.value for entry in entries))
 
 
 def _edge(outcome: type[Outcome], to: Destination) -> Edge:

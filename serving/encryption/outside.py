@@ -16,14 +16,19 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True, slots=True)
 class Outside:
-    """A notification as the world may see it: `id` its public id, `mail_from` the gateway, `date` when accepted. Only a
-    digest has fields that are its own (`more`)."""
+    """A notification as the world may see it: `id` its public id, `mail_from` the gateway, `date` when accepted.
+
+    `reply_to` is an address of ours for its recipient's answers, empty where there is none; `is_automatic` is false
+    where we pass on what a person wrote. Only a digest has fields that are its own (`more`).
+    """
 
     id: str
     mail_from: str
     rcpt_to: str
     date: datetime
     more: Fields = ()
+    reply_to: str = ""
+    is_automatic: bool = True
 
     @property
     def domain(self) -> str:
@@ -44,7 +49,8 @@ class Outside:
             ("Date", _written(self.date)),
             ("Message-ID", self.message_id),
             ("Clarion-Notification", self.id),
-            ("Auto-Submitted", "auto-generated"),
+            *([("Reply-To", self.reply_to)] if self.reply_to else []),
+            *([("Auto-Submitted", "auto-generated")] if self.is_automatic else []),
             *self.more,
         )
 

@@ -14,6 +14,7 @@ from pysequoia import Tsk
 
 from serving.acknowledging import AcknowledgeLinks, Note, is_urgent
 from serving.addresses import domain_of
+from serving.answering import answered_at, answered_through
 from serving.encryption import sealed, smime
 from serving.encryption.bundle import METHODS, choose
 from serving.encryption.certificates import Unusable
@@ -148,7 +149,7 @@ class Encryption:
         if isinstance(certificate, Unusable):
             return certificate
         raw, note = self._content.unseal(work.body), self._note(work)
-        inside = self._mail(work, raw, outside)
+        outside, inside = self._answerable(work, outside, self._mail(work, raw, outside))
         if not isinstance(certificate, x509.Certificate):
             mail = sealed.enclose(inside, outside, certificate, self._signer, note)
             return Sealed(self._envelope(work, raw, outside, outside.message_id, mail, is_ours=True), "openpgp")
@@ -156,6 +157,15 @@ class Encryption:
             return Unusable("the gateway has no key for S/MIME")
         mail = smime.enclose(inside, outside, certificate, self._smime_signer, note)
         return Sealed(self._envelope(work, raw, outside, outside.message_id, mail, is_ours=True), "smime")
+
+    def _answerable(self, work: Work, outside: Outside, mail: bytes) -> tuple[Outside, bytes]:
+        """With an address of ours for answers, outside and inside, where there is somebody to answer: then whoever
+        answers has seen the mail, and we learn of it."""
+        goes_to = answered_at(mail, work.facts, self._mail_from)
+        if not goes_to:
+            return outside, mail
+        address = self._returns.make("reply", work.id)
+        return replace(outside, reply_to=address), answered_through(mail, address, goes_to)
 
     def _mail(self, work: Work, raw: bytes, outside: Outside) -> bytes:
         """The mail as it came, without what the intake noted above it, and without Authentication-Results in our name
@@ -165,7 +175,8 @@ class Encryption:
 
     def _outside(self, work: Work) -> Outside:
         address = self._content.unseal(work.address).decode()
-        return Outside(format_id(work.id), self._mail_from, address, datetime.fromtimestamp(work.accepted_at, UTC))
+        accepted_at, is_automatic = datetime.fromtimestamp(work.accepted_at, UTC), work.facts.get("notice") != "answer"
+        return Outside(format_id(work.id), self._mail_from, address, accepted_at, is_automatic=is_automatic)
 
     def _envelope(
         self, work: Work, raw: bytes, outside: Outside, message_id: str, mail: bytes, *, is_ours: bool

@@ -15,7 +15,7 @@ from serving import core_dumps
 from serving.errors import ClarionError, NotThereYet
 from serving.gateway.uses import Uses
 from serving.intake.server import Server
-from serving.intake.wiring import make_parts
+from serving.intake.wiring import make_parts, make_returned
 from serving.queue.client import Client
 from serving.settings import Settings
 from serving.stopping import cancel_on_signals
@@ -29,7 +29,7 @@ async def run(settings: Settings) -> None:
     """
     client = Client(settings.socket)
     uses = Uses(client, time.time)
-    server = Server(make_parts(settings, client, uses))
+    server = Server(make_parts(settings, client, uses, make_returned(settings, client)))
     port = await server.listen(settings.intake_host, settings.intake_port)
     print(f"intake on {settings.intake_host}:{port}", flush=True)
     cancel_on_signals()

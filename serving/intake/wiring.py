@@ -4,13 +4,15 @@ import time
 from collections.abc import Callable
 
 from serving.addresses import domain_of
+from serving.bounces.returning import Bounces
 from serving.gateway.limits import Lockouts, Rates
 from serving.gateway.principals import Limits, Principals
 from serving.gateway.uses import Uses
 from serving.intake.acceptance import Acceptance
+from serving.intake.answers import Answers
 from serving.intake.callers import Callers
 from serving.intake.door import Door, Patience
-from serving.intake.returned import ReturnHandler
+from serving.intake.returned import ReturnHandler, Returns
 from serving.intake.server import read_tls
 from serving.intake.session import Parts
 from serving.keyring import load_sealing
@@ -52,3 +54,11 @@ def make_parts(
         returned=returned,
         tls=read_tls(settings.intake_certificate, settings.intake_key),
     )
+
+
+def make_returned(settings: Settings, client: Client) -> Returns:
+    """What reads the mail to addresses of our own. Raises ConfigurationError naming the key file that is wrong."""
+    lookup = load_lookup(settings.keys)
+    bounces = Bounces(client, lookup, settings.suppression_days * 86_400.0)
+    answers = Answers(client, load_sealing(settings.keys, "content"), lookup)
+    return Returns({"bounce": bounces.handle, "reply": answers})

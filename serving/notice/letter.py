@@ -90,6 +90,20 @@ def write_held(about: About, reason: str, mail_from: str, rcpt_to: str, now: dat
     )
 
 
+def write_not_passed_on(reason: str, message_id: str, mail_from: str, rcpt_to: str, now: datetime) -> bytes:
+    """The notice to a recipient whose answer reaches nobody; `message_id` is the answer's, empty where it has none."""
+    letter = begin_letter(mail_from, rcpt_to, "Your answer was not passed on", now)
+    letter.replace_header("Auto-Submitted", "auto-replied")
+    if message_id:
+        letter["In-Reply-To"] = letter["References"] = message_id
+    letter.set_content(
+        f"An answer of yours to a mail that came through this service could not be passed on to the sender of that\n"
+        f"mail: {reason}.\n\n"
+        f"That you have seen the mail is known here. If the sender must have your words, write to them directly.\n"
+    )
+    return letter.as_bytes()
+
+
 def _reply(about: About, letter: EmailMessage, news: str, advice: str) -> bytes:
     """To the sender, about its message."""
     letter.replace_header("Auto-Submitted", "auto-replied")

@@ -19,9 +19,10 @@ from serving.addresses import canonical_address, domain_of
 from serving.errors import BrokerUnavailable, Refused, Temporary
 from serving.identifiers import format_id
 from serving.mail import split
+from serving.notice.answers import Answers, Keys
 from serving.notice.letter import About, Request, write_held, write_keyless, write_lapse, write_request
 from serving.origin import LONGEST_ADDRESS, is_answer
-from serving.pipeline import Asked, Expired, Stage, Told
+from serving.pipeline import Asked, Expired, NotPassedOn, PassedOn, Stage, Told
 from serving.sealing import LookupKey, UnsealingKey
 from serving.stage import MAX_FAILURES, Work, failures_at
 from serving.web.token import SHOWN_AFTERWARDS, Links
@@ -50,7 +51,8 @@ class Post:
 
 
 class Notice:
-    """Writes the request for payment, the notice that it was not paid, and what is said where a key is missing."""
+    """Writes the request for payment, the notice that it was not paid, and what is said where a key is missing; and
+    passes on what recipients answer."""
 
     def __init__(
         self, client: Store, content: UnsealingKey, lookup: LookupKey, post: Post, clock: Callable[[], float]
@@ -60,13 +62,17 @@ class Notice:
         self._lookup = lookup
         self._post = post
         self._clock = clock
+        self._answers = Answers(client, Keys(content, lookup), post.mail_from, clock, self._write)
 
-    async def handle(self, work: Work) -> Asked | Expired | Told:
-        """Expired where payment said that the time is over, Told where it cannot be sealed, else Asked.
+    async def handle(self, work: Work) -> Asked | Expired | Told | PassedOn | NotPassedOn:
+        """PassedOn or NotPassedOn for a recipient's answer; Expired where payment said that the time is over, Told
+        where it cannot be sealed, else Asked.
 
         Raises:
             Unsealable: the address or the body is sealed for another key or was altered.
         """
+        if "answer" in work.facts:
+            return await self._answers.handle(work)
         try:
             return await self._handle(work)
         except (BrokerUnavailable, Refused, Temporary):

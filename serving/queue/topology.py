@@ -41,13 +41,15 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """All stages, where a new message enters, where a digest does, and where a watch waits."""
+    """All stages, where a new message enters, where a digest does, where a watch waits, and where a recipient's answer
+    enters."""
 
     places: Mapping[str, Place]
     entry: str
     digest: str
     digest_entry: str
     watch: str
+    answers: str
 
     def write(self, path: Path) -> None:
         """Write it as JSON for the broker."""
@@ -59,7 +61,8 @@ class Topology:
         try:
             tree = json.loads(path.read_text(encoding="utf-8"))
             places = {name: _place(place) for name, place in tree["places"].items()}
-            topology = cls(places, tree["entry"], tree["digest"], tree["digest_entry"], tree["watch"])
+            entries = (tree[name] for name in ("entry", "digest", "digest_entry", "watch", "answers"))
+            topology = cls(places, *entries)
             topology._check()
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise ConfigurationError(f"{path.name} holds no topology; write it with `clarion topology`") from error
@@ -67,7 +70,8 @@ class Topology:
 
     def _check(self) -> None:
         led_to = {edge.to for place in self.places.values() for edge in place.edges.values() if edge.kind != "end"}
-        unknown = (led_to | {self.entry, self.digest, self.digest_entry, self.watch}) - self.places.keys()
+        entries = {self.entry, self.digest, self.digest_entry, self.watch, self.answers}
+        unknown = (led_to | entries) - self.places.keys()
         if unknown:
             raise ValueError("an edge leads to a stage that there is not")
 

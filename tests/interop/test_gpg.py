@@ -3,6 +3,7 @@
 import mailbox
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -12,6 +13,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from pysequoia import Cert, Tsk, decrypt
 
+from serving.answering import answered_through
 from serving.encryption.certificates import generate_test_key
 from serving.encryption.outside import Outside
 from serving.encryption.sealed import enclose
@@ -62,9 +64,9 @@ def raw_mails() -> list[bytes]:
     return [box.get_bytes(key) for key in box.iterkeys()]
 
 
-def sealed(raw: bytes, recipient: Recipient) -> bytes:
+def sealed(raw: bytes, recipient: Recipient, outside: Outside = OUTSIDE) -> bytes:
     """The armoured OpenPGP message in our PGP/MIME mail."""
-    mail = message_from_bytes(enclose(raw, OUTSIDE, recipient.certificate, None), policy=policy.default)
+    mail = message_from_bytes(enclose(raw, outside, recipient.certificate, None), policy=policy.default)
     assert isinstance(mail, EmailMessage)
     armour = list(mail.iter_parts())[1].get_content()
     assert isinstance(armour, bytes)
@@ -88,3 +90,16 @@ def test_gpg_refuses_what_was_altered(recipient: Recipient) -> None:
     answers = [recipient.decrypt(armour) for armour in altered]
 
     assert [answer.stdout for answer in answers if answer.returncode == 0] == []
+
+
+def test_where_answers_go_is_read_inside_what_gpg_decrypts(recipient: Recipient) -> None:
+    """A mail program that goes by the protected header (RFC 9788) answers to what stands there."""
+    ours = "reply+7-abcdefghijklmnop@gate.example"
+    raw = b"From: Ops <ops@bank.example>\r\nReply-To: tickets@bank.example\r\nSubject: disk full\r\n\r\n97 %\r\n"
+    armour = sealed(answered_through(raw, ours, "tickets@bank.example"), recipient, replace(OUTSIDE, reply_to=ours))
+    inside = message_from_bytes(recipient.decrypt(armour).stdout, policy=policy.default)
+
+    assert inside["Reply-To"].addresses[0].addr_spec == ours
+    assert inside["Reply-To"].addresses[0].display_name == "tickets@bank.example via Clarion"
+    assert inside["Clarion-Reply-To"] == "tickets@bank.example"
+    assert f"Reply-To: {ours}" in inside.get_all("HP-Outer", [])

@@ -12,6 +12,7 @@ from serving.queue.store import directory
 from serving.queue.store.database import HERE
 from serving.queue.store.postgresql import PostgreSQL
 from tests.integration.peers import Store
+from tests.integration.test_answer_store import TestAnswers
 from tests.integration.test_credentials import TestCredentials
 from tests.integration.test_escalation import TestChain, TestCrashes, TestPushes, TestWatched
 from tests.integration.test_group import TestGroup, grouped
@@ -46,10 +47,11 @@ from tests.unit.test_ledger import (
 )
 
 __all__ = [
-    "TestAccept", "TestBooks", "TestBounce", "TestChain", "TestClaim", "TestCrashes", "TestCredentials", "TestDigest",
-    "TestEnds", "TestGroup", "TestHistory", "TestHop", "TestKill", "TestLease", "TestMoneyThatComes", "TestPushes",
-    "TestReplay", "TestReport", "TestResealing", "TestRetention", "TestSuppression", "TestWakeThatCrossesParking",
-    "TestWaking", "TestWatched", "TestWebhookClaim", "TestWebhookListing", "TestWebhookOutbox", "grouped", "sender",
+    "TestAccept", "TestAnswers", "TestBooks", "TestBounce", "TestChain", "TestClaim", "TestCrashes",
+    "TestCredentials", "TestDigest", "TestEnds", "TestGroup", "TestHistory", "TestHop", "TestKill", "TestLease",
+    "TestMoneyThatComes", "TestPushes", "TestReplay", "TestReport", "TestResealing", "TestRetention",
+    "TestSuppression", "TestWakeThatCrossesParking", "TestWaking", "TestWatched", "TestWebhookClaim",
+    "TestWebhookListing", "TestWebhookOutbox", "grouped", "sender",
     "test_a_key_posts_once",
     "test_a_transfer_in_another_currency_is_refused", "test_an_amount_over_the_limit_is_refused",
     "test_recipients_with_certificates_are_named_page_by_page", "test_retry_ends_a_wait",

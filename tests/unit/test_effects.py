@@ -48,6 +48,8 @@ EVERY: list[p.Outcome] = [
     p.Lapsed(5, "EUR", WALLET),
     p.Asked(8, 99.0),
     p.Expired(None),
+    p.PassedOn(8),
+    p.NotPassedOn("it cannot be read here", 9),
     p.Sent(v.Receipt(250, "2.0.0 ok", "<1@x>")),
     p.Undeliverable("550 no"),
     p.Captured(5),

@@ -6,6 +6,7 @@ from typing import Any
 
 from serving.errors import Refused
 from serving.queue.store import (
+    answers,
     credentials,
     escalations,
     history,
@@ -96,6 +97,17 @@ def react(transaction: Transaction, id: str, kind: str, at: float) -> Answer:
         history.react(transaction, identifier(id), at)
         watches.acknowledged(transaction, identifier(id), kind, at)
     return {"id": id, "fresh": fresh}
+
+
+def answer(transaction: Transaction, id: str, recipient: str, address: str, body: str, digest: str) -> Answer:
+    """Take what the recipient of a notification has answered, once for each `digest`; see `answers`. Whoever answers
+    has acted: it counts as `acknowledged`."""
+    number = identifier(id)
+    octets = (bytes.fromhex(text) for text in (recipient, address, body, digest))
+    state = answers.keep(transaction, number, *octets)
+    if state == "kept":
+        react(transaction, id, "acknowledged", transaction.now)
+    return {"id": id, "state": state}
 
 
 def reset_offset(transaction: Transaction, recipient: str) -> Answer:
@@ -223,6 +235,7 @@ COMMANDS: Mapping[str, Callable[..., Answer]] = {
         operators.kill,
         operators.replay,
         react,
+        answer,
         reset_offset,
         open_intent,
         remember_intent,
