@@ -47,6 +47,7 @@ class Receiver:
     connections: int = 0
     port: int = 0
     open: int = 0
+    writers: set[asyncio.StreamWriter] = field(default_factory=set)
     most: int = 0
 
     @property
@@ -61,6 +62,7 @@ class Receiver:
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """A connection."""
         self.connections += 1
+        self.writers.add(writer)
         with suppress(asyncio.IncompleteReadError, ConnectionError):
             while await self._serve(reader, writer):
                 await writer.drain()
@@ -99,3 +101,5 @@ async def receiving(receiver: Receiver | None = None) -> AsyncIterator[Receiver]
         yield made
     finally:
         server.close()
+        for writer in made.writers:
+            writer.close()

@@ -29,15 +29,9 @@ from tests.integration.test_resealing_store import TestResealing
 from tests.integration.test_retention import TestRetention
 from tests.integration.test_store import TestAccept, TestClaim, TestLease
 from tests.integration.test_waiting import TestDigest, TestMoneyThatComes, TestWakeThatCrossesParking, TestWaking
-from tests.integration.test_webhook_store import (
-    TestWebhookClaim,
-    TestWebhookListing,
-    TestWebhookOutbox,
-    claimed,
-    enrol,
-    sender,
-    tell,
-)
+from tests.integration.test_webhook_claims import TestWebhookClaim
+from tests.integration.test_webhook_store import TestWebhookListing, TestWebhookOutbox
+from tests.integration.webhook_rows import claimed, enrol, sender, tell
 from tests.interop.postgres import Server
 from tests.unit.test_ledger import (
     test_a_key_posts_once,
