@@ -10,9 +10,9 @@ from serving.gateway.uses import Uses
 from serving.intake.acceptance import Acceptance
 from serving.intake.callers import Callers
 from serving.intake.door import Door, Patience
+from serving.intake.parts import Parts
 from serving.intake.returned import ReturnHandler
 from serving.intake.server import read_tls
-from serving.intake.session import Parts
 from serving.keyring import load_sealing
 from serving.queue.client import Client
 from serving.return_addresses import ReturnAddresses

@@ -3,26 +3,19 @@
 import asyncio
 import tarfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
 
 from serving.mail import with_crlf
-from serving.queue.client import Client
-from tests.intakes import Intake, MakeIntake, intakes
+from tests.intakes import Intake, MakeIntake
 
 ADA = "ada@example.net"
 CONNECTIONS = 16
 
 pytestmark = pytest.mark.real_mail
-
-
-@pytest.fixture
-async def make_intake(client: Client, tmp_path: Path) -> AsyncIterator[MakeIntake]:
-    async with intakes(client, tmp_path) as make:
-        yield make
 
 
 def samples(real_mail: Path) -> Iterator[bytes]:
