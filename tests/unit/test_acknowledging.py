@@ -15,6 +15,7 @@ from serving.encryption.sealed import payload
 from serving.encryption.stage import Encryption
 from serving.errors import Refused
 from serving.pipeline import Enclosed, EnclosedFree
+from serving.sealing import LookupKey
 from serving.web.token import Links
 from tests.unit.test_encryption import CERTIFICATE, CONTENT, DELIVERY, MAIL, NOW, OUTSIDE, Broker, _enrolled, _work
 from tests.unit.test_relayed import HOSTILE
@@ -34,7 +35,7 @@ async def enclosed(
     broker.refuses = refuses
     encryption = Encryption(
         broker, CONTENT, DELIVERY.sealing_key, "clarion@gate.example", NOW.timestamp,
-        links=AcknowledgeLinks("https://gate.example/r", LINKS),
+        lookup=LookupKey(b"l" * 32), links=AcknowledgeLinks("https://gate.example/r", LINKS),
     )  # fmt: skip
     outcome = await encryption.handle(_work(MAIL, facts))
     assert isinstance(outcome, Enclosed | EnclosedFree)

@@ -35,6 +35,9 @@ class Broker:
     async def query(self, name: str, /, **_: Any) -> list[dict[str, Any]]:
         return [self._recipient] if name == "recipient" else []
 
+    async def execute(self, name: str, /, **_: Any) -> dict[str, Any]:
+        raise AssertionError(name)
+
 
 async def _travelling(facts: dict[str, Any], *, is_open: bool = False, mail: bytes = MAIL) -> tuple[bytes, bool]:
     """The mail as it leaves, and whether it is sealed."""

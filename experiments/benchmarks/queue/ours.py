@@ -74,7 +74,7 @@ def _topology(accounts: tuple[str, ...]) -> Topology:
         )
         for stage in STAGES
     }
-    return Topology(places, STAGES[0], STAGES[0], STAGES[0], STAGES[0])
+    return Topology(places, *(STAGES[0] for _ in range(5)))
 
 
 def _wait(socket: Path) -> None:
