@@ -112,17 +112,21 @@ def gateway(settings: Settings, artefact: Path) -> Program:
     )  # fmt: skip
 
 
-def intake(settings: Settings) -> Program:
-    """Where mail comes in by SMTP."""
+def intakes(settings: Settings) -> list[Program]:
+    """Where mail comes in by SMTP: processes that share the port."""
+    return [_intake(settings, number) for number in range(1, settings.intake_workers + 1)]
+
+
+def _intake(settings: Settings, number: int) -> Program:
     return Program(
-        name="intake",
+        name="intake" if number == 1 else f"intake.{number}",
         command=_python("serving.intake"),
         environment={
             **settings.environment(),
             "CLARION_HOME": str(settings.home.resolve()),
             "CLARION_KEY_FOLDER": str(settings.keys.resolve()),
         },
-        ports={settings.intake_port: "CLARION_INTAKE_PORT"},
+        ports={settings.intake_port: "CLARION_INTAKE_PORT"} if number == 1 else {},
         probe=listens(settings.intake_port, settings.intake_host),
     )
 

@@ -41,7 +41,7 @@ async def _run(settings: Settings, console: Console) -> None:
             programs.broker(settings),
             *await _stand_ins(settings),
             programs.gateway(settings, artefact),
-            programs.intake(settings),
+            *programs.intakes(settings),
             programs.mlflow(settings),
         ]
     async with Supervisor(chosen, settings.home) as supervisor:
@@ -77,6 +77,7 @@ def _announce(console: Console, settings: Settings, chosen: list[Program]) -> No
     lines = (
         f"HTTP    {url} · POST /v1/notify · POST /v1/classify · GET /v1/health · GET /metrics",
         f"MLflow  http://127.0.0.1:{settings.mlflow_port}",
+        f"SMTP    {settings.intake_host}:{settings.intake_port} · the password is an API key",
         f"mail    {mail}",
         f"logs    {settings.home / 'log'}",
         "",

@@ -47,7 +47,8 @@ class Settings(BaseSettings):
     intake_certificate: Path | None = None  # PEM, for STARTTLS, with intake_key; None: AUTH on this machine alone
     intake_key: Path | None = None
     intake_networks: dict[str, str] = {}  # whose mail it is that comes from there without AUTH: network → sender's id
-    intake_connections: Annotated[int, Field(ge=1)] = 1_000
+    intake_workers: Annotated[int, Field(ge=1, le=64)] = 1  # processes that share the port
+    intake_connections: Annotated[int, Field(ge=1)] = 1_000  # of each process
     intake_connections_each: Annotated[int, Field(ge=1)] = 200  # of one address
 
     delivery: Literal["smarthost", "mx"] = "smarthost"  # all mail to one server, or each domain's to its own

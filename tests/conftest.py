@@ -14,6 +14,7 @@ import pytest
 
 from serving.queue.client import Client
 from serving.topology import topology
+from tests.intakes import Intake, MakeIntake, intakes
 
 RECURSION_LIMIT = sys.getrecursionlimit()
 
@@ -69,6 +70,20 @@ async def client(broker: BrokerProcess) -> AsyncIterator[Client]:
     connected = await Client.connect(broker.socket)
     yield connected
     await connected.close()
+
+
+@pytest.fixture
+async def make_intake(client: Client, tmp_path: Path) -> AsyncIterator[MakeIntake]:
+    """Makes SMTP intakes in process, before that broker."""
+    async with intakes(client, tmp_path) as make:
+        yield make
+
+
+@pytest.fixture
+async def intake(make_intake: MakeIntake) -> Intake:
+    """One as it is set up by default."""
+    made: Intake = await make_intake()
+    return made
 
 
 @pytest.fixture

@@ -18,12 +18,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from serving.enrolment import Registrar
 from serving.gateway.uses import Uses
 from serving.identifiers import format_id
+from serving.intake.parts import Parts
 from serving.intake.returned import ReturnHandler
 from serving.intake.server import Server
-from serving.intake.session import Parts
 from serving.intake.wiring import make_parts
 from serving.keyring import load_sealing, load_unsealing
-from serving.queue.client import Client
+from serving.queue.client import Accepted, Client, Submission
 from serving.queue.lease import Lease
 from serving.sealing import UnsealingKey, create_keys, load_lookup
 from serving.settings import Settings
@@ -120,6 +120,25 @@ class Intake:
     async def count(self) -> int:
         """How many notifications there are."""
         return sum(int(row["count"]) for row in await self.client.query("depths"))
+
+
+async def answers(intake: Intake) -> bool:
+    """Whether others are served."""
+    async with intake.talk() as talk:
+        await talk.log_in(intake.key)
+        return (await talk.mail("ada@example.net")).startswith("250")
+
+
+class Slow:
+    """A broker that waits until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
+
+    async def accept(self, submission: Submission) -> Accepted:
+        self.asked.set()
+        await self.go_on.wait()
+        return Accepted(7, tuple(range(len(submission.recipients))), False)
 
 
 MakeIntake = Callable[..., Any]

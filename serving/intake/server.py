@@ -7,8 +7,9 @@ import ssl
 from pathlib import Path
 
 from serving.errors import ConfigurationError
+from serving.intake.parts import Parts
 from serving.intake.replies import STOPPING
-from serving.intake.session import Parts, Session
+from serving.intake.session import Session
 
 BACKLOG = 512
 GRACE = 5.0

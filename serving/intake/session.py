@@ -1,65 +1,28 @@
 """One SMTP connection from login to 250: who calls, whom it writes to, and the mail itself."""
 
 import asyncio
-import ssl
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from ipaddress import ip_address
 from typing import Any
 
 from serving.addresses import canonical_address, domain_of
-from serving.envelope import Request
+from serving.envelope import Request, size_of
 from serving.intake import replies
-from serving.intake.acceptance import Acceptance, Letter
-from serving.intake.callers import Caller, Callers
+from serving.intake.acceptance import Letter
+from serving.intake.callers import Caller
 from serving.intake.commands import Mail, Rcpt, read_mail, read_rcpt
 from serving.intake.connection import Connection, decoded
 from serving.intake.content import unstuffed
-from serving.intake.door import Door, Patience
+from serving.intake.parts import Parts, plain
 from serving.intake.reception import Reception
 from serving.intake.replies import Refusal
-from serving.intake.returned import ReturnHandler
-from serving.return_addresses import ReturnAddresses, Returned
+from serving.return_addresses import Returned
 from serving.trace import Trace, read_words
 
 MOST_RECIPIENTS = 1_000
-LARGEST_REQUESTS = 64 << 10
-"""Octets of all ORCPT of a mail: they lie in its header, of which at most 1 MiB is read."""
+LARGEST_REQUESTS = 256 << 10
+"""Octets of what is asked for all recipients of a mail: it lies in its header, of which at most 1 MiB is read."""
 MOST_FAILED_LOGINS = 3
 _ALL = 1 << 30  # octets that the reader holds: less, so that none stays behind in it
-
-
-def is_here(address: str) -> bool:
-    """Whether the client runs on this machine."""
-    try:
-        return ip_address(_plain(address)).is_loopback
-    except ValueError:
-        return False
-
-
-def _plain(address: str) -> str:
-    """The address without its zone; IPv4 as such, also where it came through an IPv6 socket."""
-    found = address.partition("%")[0]
-    return found.removeprefix("::ffff:") if "." in found else found
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """What all connections share. `returned` takes the mail to addresses of our own; without it nobody reads them.
-    `is_near` tells the addresses whose connections nobody can listen to."""
-
-    hostname: str
-    domain: str
-    largest: int
-    callers: Callers
-    acceptance: Acceptance
-    is_enrolled: Callable[[str], Awaitable[bool]]
-    addresses: ReturnAddresses
-    door: Door
-    patience: Patience
-    tls: ssl.SSLContext | None = None
-    returned: ReturnHandler | None = None
-    is_near: Callable[[str], bool] = is_here
 
 
 @dataclass(slots=True)
@@ -216,7 +179,7 @@ class Session(Connection):
             raise Refusal(replies.NO_CALLER)
         if begun.returned is not None:
             raise Refusal(replies.ONE_AT_A_TIME)
-        begun.asked += len(rcpt.request.original or "")
+        begun.asked += size_of(rcpt.recipient, rcpt.request)
         if len(begun.recipients) >= MOST_RECIPIENTS or begun.asked > LARGEST_REQUESTS:
             raise Refusal(replies.TOO_MANY_RECIPIENTS)
         if begun.caller.is_stranger and not await self._parts.is_enrolled(rcpt.recipient):
@@ -270,7 +233,7 @@ class Session(Connection):
     def _came_by(self, mail: Mail) -> Trace:
         """Nothing is known where the words cannot stand in a header."""
         helo = str(self.session.host_name) if self.session else ""
-        address = _plain(self._address)
+        address = plain(self._address)
         return read_words(address, helo, mail.sender) or read_words(address, "unknown", mail.sender) or Trace()
 
     def _protocol(self, mail: Mail) -> str:

@@ -12,9 +12,9 @@ from serving.intake.acceptance import Acceptance
 from serving.intake.answers import Answers
 from serving.intake.callers import Callers
 from serving.intake.door import Door, Patience
+from serving.intake.parts import Parts
 from serving.intake.returned import ReturnHandler, Returns
 from serving.intake.server import read_tls
-from serving.intake.session import Parts
 from serving.keyring import load_sealing
 from serving.queue.client import Client
 from serving.return_addresses import ReturnAddresses

@@ -20,8 +20,8 @@ from serving.encryption.certificates import generate_test_key
 from serving.encryption.stage import Encryption
 from serving.gateway.uses import Uses
 from serving.history import History
+from serving.intake.parts import Parts
 from serving.intake.server import Server
-from serving.intake.session import Parts
 from serving.intake.wiring import make_parts, make_returned
 from serving.keyring import load_sealing, load_unsealing
 from serving.notice.stage import Notice, Post

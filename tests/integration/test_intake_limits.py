@@ -1,42 +1,19 @@
-"""Clients that err, dawdle, flood or cheat: each is bounded, is told with the usual code, and takes nothing away."""
+"""Clients that err, flood or cheat: each is bounded, is told with the usual code, and takes nothing away."""
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import pytest
 
 from serving.intake.acceptance import Acceptance
 from serving.intake.connection import LONGEST_COMMAND, MOST_ERRORS, MOST_IDLE_COMMANDS
-from serving.intake.door import Door, Patience
-from serving.intake.server import Server
+from serving.intake.door import Door
 from serving.intake.session import MOST_RECIPIENTS
-from serving.queue.client import Accepted, Client, Submission
-from tests.intakes import MAIL, Dialogue, Intake, MakeIntake, intakes, plain, self_signed
+from tests.intakes import MAIL, Dialogue, Intake, MakeIntake, Slow, answers, plain
 
 ADA = "ada@example.net"
 Eventually = Callable[..., Awaitable[None]]
-
-
-@pytest.fixture
-async def make_intake(client: Client, tmp_path: Path) -> AsyncIterator[MakeIntake]:
-    async with intakes(client, tmp_path) as make:
-        yield make
-
-
-@pytest.fixture
-async def intake(make_intake: MakeIntake) -> Intake:
-    made: Intake = await make_intake()
-    return made
-
-
-async def answers(intake: Intake) -> bool:
-    """Whether others are served."""
-    async with intake.talk() as talk:
-        await talk.log_in(intake.key)
-        return (await talk.mail(ADA)).startswith("250")
 
 
 class TestCommands:
@@ -129,9 +106,9 @@ class TestTooMuch:
             await talk.log_in(intake.key)
             await talk.say("MAIL FROM:<a@b.example>")
             words = f"ORCPT=rfc822;{'x' * 480}"
-            replies = [(await talk.say(f"RCPT TO:<a{n}@example.net> {words}"))[:9] for n in range(150)]
+            replies = [(await talk.say(f"RCPT TO:<a{n}@example.net> {words}"))[:9] for n in range(600)]
 
-        assert replies.count("250 2.1.5") in range(100, 140)
+        assert replies.count("250 2.1.5") in range(450, 550)
         assert replies[-1] == "452 4.5.3"
 
     async def test_a_mail_over_the_size_is_refused_and_the_next_is_taken(self, make_intake: MakeIntake) -> None:
@@ -264,168 +241,6 @@ class TestTooMuch:
             assert (await waiting).startswith("250")
         assert busy.startswith("452 4.3.1")
         assert begun.startswith("452 4.3.1")
-
-
-class TestTooSlow:
-    @pytest.mark.parametrize("begun", [[], ["EHLO x"], ["EHLO x", "AUTH LOGIN"], ["login", "MAIL FROM:<a@b.example>"]])
-    async def test_who_says_nothing_is_sent_away(self, make_intake: MakeIntake, begun: list[str]) -> None:
-        """With 421, at any point."""
-        intake = await make_intake(parts={"patience": Patience(idle=0.3)})
-        async with intake.talk() as talk:
-            for words in begun:
-                await (talk.log_in(intake.key) if words == "login" else talk.say(words))
-
-            assert (await talk.reply()).startswith("421 4.4.2")
-            assert await talk.reply() == ""
-
-    async def test_who_never_ends_a_mail_is_sent_away(self, make_intake: MakeIntake, eventually: Eventually) -> None:
-        """However diligently it sends a little; and what it sent holds no memory."""
-        intake = await make_intake(parts={"patience": Patience(idle=5.0, mail=0.5), "door": Door(9, 9, most_held=100)})
-        async with intake.talk() as talk:
-            await talk.log_in(intake.key)
-            await talk.begin(ADA)
-            reply = asyncio.create_task(talk.reply())
-            while not reply.done():
-                talk.writer.write(b"x")
-                await asyncio.sleep(0.05)
-
-            assert (await reply).startswith("421 4.4.2")
-        await eventually(lambda: intake.parts.door.hold(100))
-
-    async def test_a_connection_has_an_end(self, make_intake: MakeIntake) -> None:
-        """However short its silences are."""
-        intake = await make_intake(parts={"patience": Patience(connection=1.0)})
-        async with intake.talk() as talk:
-            assert (await talk.log_in(intake.key)).startswith("235")
-            assert (await talk.reply()).startswith("421 4.4.2")
-            assert await talk.reply() == ""
-
-    async def test_who_reads_nothing_is_sent_away(self, make_intake: MakeIntake, eventually: Eventually) -> None:
-        """Its replies must not fill our memory, nor its connection stay for ever."""
-        intake = await make_intake(parts={"patience": Patience(idle=0.3)}, intake_connections=1)
-        talk = intake.talk()
-        await talk.__aenter__()
-        for _ in range(90):
-            talk.writer.write(b"HELP\r\n")
-        talk.writer.transport.pause_reading()
-
-        await eventually(lambda: answers(intake))
-        talk.writer.close()
-
-    async def test_a_client_that_goes_away_leaves_nothing(self, intake: Intake, eventually: Eventually) -> None:
-        """Half a mail is no mail."""
-        async with intake.talk() as talk:
-            await talk.log_in(intake.key)
-            await talk.begin(ADA)
-            await talk.send(MAIL)
-        await eventually(lambda: answers(intake))
-
-        assert await intake.count() == 1
-
-
-class TestTls:
-    @pytest.fixture
-    async def tls(self, make_intake: MakeIntake, tmp_path: Path) -> Intake:
-        certificate, key = self_signed(tmp_path)
-        made: Intake = await make_intake(intake_certificate=certificate, intake_key=key)
-        return made
-
-    async def encrypt(self, talk: Dialogue) -> None:
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        await asyncio.wait_for(talk.writer.start_tls(context), 10.0)
-
-    async def test_mail_comes_over_tls(self, tls: Intake) -> None:
-        """And its trace says so; after the handshake all begins anew."""
-        async with tls.talk() as talk:
-            before = await talk.log_in(tls.key)
-            started = await talk.say("STARTTLS")
-            await self.encrypt(talk)
-            forgotten = await talk.say("MAIL FROM:<a@b.example>")
-            offered = await talk.say("EHLO client.example")
-            await talk.log_in(tls.key)
-            kept = await talk.mail(ADA)
-            again = await talk.say("STARTTLS")
-        (lease,) = await tls.stored(1)
-
-        assert (before[:3], started[:3], kept[:3]) == ("235", "220", "250")
-        assert forgotten.startswith("503 5.5.1")
-        assert "STARTTLS" not in offered
-        assert "AUTH PLAIN LOGIN" in offered
-        assert again.startswith("503 5.5.1")
-        assert b"with ESMTPSA; " in tls.opened(lease)
-
-    async def test_what_is_sent_before_the_handshake_is_never_read_after_it(self, tls: Intake) -> None:
-        """Somebody on the way could put commands there that count as encrypted (CVE-2011-0411)."""
-        async with tls.talk() as talk:
-            await talk.say("EHLO x")
-            await talk.send(b"STARTTLS\r\nEHLO injected\r\nNOOP\r\n")
-            assert (await talk.reply()).startswith("220")
-            await self.encrypt(talk)
-            first = await talk.say("MAIL FROM:<a@b.example>")
-
-        assert first == "503 5.5.1 Say EHLO first"
-
-    async def test_a_handshake_that_fails_ends_the_connection(self, tls: Intake, eventually: Eventually) -> None:
-        """And nothing else."""
-        async with tls.talk() as talk:
-            await talk.say("STARTTLS")
-            await talk.send(b"this is no TLS\r\n" * 10)
-            while await asyncio.wait_for(talk.reader.read(4096), 10.0):
-                pass
-        await eventually(lambda: answers(tls))
-
-    async def test_elsewhere_a_key_needs_tls(self, make_intake: MakeIntake, tmp_path: Path) -> None:
-        """A key that was sent in the clear belongs to whoever listened."""
-        certificate, key = self_signed(tmp_path)
-        far = {"is_near": lambda _: False}
-        tls = await make_intake(parts=far, intake_certificate=certificate, intake_key=key)
-        async with tls.talk() as talk:
-            offered, refused = await talk.say("EHLO x"), await talk.say(f"AUTH PLAIN {plain(tls.key)}")
-            await talk.say("STARTTLS")
-            await self.encrypt(talk)
-            logged_in = await talk.log_in(tls.key)
-
-        assert "AUTH" not in offered
-        assert refused.startswith("538 5.7.11")
-        assert logged_in.startswith("235")
-
-
-class TestStopping:
-    async def test_what_waits_for_the_store_is_answered_and_the_rest_is_sent_away(
-        self, make_intake: MakeIntake
-    ) -> None:
-        """A restart costs nobody a mail, nor a second copy."""
-        slow = Slow()
-        keys = (intake := await make_intake()).registrar
-        parts = Acceptance(slow, keys.content, keys.lookup, "gate.example", lambda: 0.0)
-        intake = await make_intake(parts={"acceptance": parts})
-        server = Server(intake.parts)
-        port = await server.listen("127.0.0.1", 0)
-        async with Dialogue(port) as busy, Dialogue(port) as idle:
-            await busy.log_in(intake.key)
-            mailing = asyncio.create_task(busy.mail(ADA))
-            await slow.asked.wait()
-            closing = asyncio.create_task(server.close())
-            sent_away = await idle.reply()
-            slow.go_on.set()
-
-            assert (await mailing).startswith("250")
-            await closing
-            assert (await busy.reply()).startswith("421 4.3.2")
-        assert sent_away.startswith("421 4.3.2")
-
-
-class Slow:
-    """A broker that waits until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.asked, self.go_on = asyncio.Event(), asyncio.Event()
-
-    async def accept(self, submission: Submission) -> Accepted:
-        self.asked.set()
-        await self.go_on.wait()
-        return Accepted(7, tuple(range(len(submission.recipients))), False)
 
 
 class From(Dialogue):

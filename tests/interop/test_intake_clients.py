@@ -1,25 +1,17 @@
 """Foreign SMTP clients hand mail to the intake: swaks says what it is told to say, smtp-source sends a lot."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from serving.authentication.api_keys import new_key
 from serving.envelope import Request, SmtpEnvelope, envelope_of
-from serving.queue.client import Client
-from tests.intakes import Intake, MakeIntake, intakes, self_signed
+from tests.intakes import Intake, MakeIntake, self_signed
 
 ADA = "ada@example.net"
 PATIENCE = 60.0
 MAILS, CONNECTIONS = 600, 40
-
-
-@pytest.fixture
-async def make_intake(client: Client, tmp_path: Path) -> AsyncIterator[MakeIntake]:
-    async with intakes(client, tmp_path) as make:
-        yield make
 
 
 @pytest.fixture
@@ -90,7 +82,8 @@ class TestSwaks:
     async def test_its_wishes_for_reports_are_taken(self, tls: Intake) -> None:
         """DSN parameters, which aiosmtpd itself would refuse. swaks closes each with a bracket of its own."""
         status, said = await swaks(
-            *(tls, *login(tls.key, "PLAIN")),
+            tls,
+            *login(tls.key, "PLAIN"),
             *("--from", "ops@example.org> RET=HDRS ENVID=QQ314", "--to", f"{ADA}> NOTIFY=SUCCESS ORCPT=rfc822;a@b.c"),
         )
         assert status == 0, said

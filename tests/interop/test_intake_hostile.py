@@ -3,26 +3,22 @@
 import asyncio
 import tarfile
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from pyarrow import parquet
 
 from serving.mail import with_crlf
-from serving.queue.client import Client
-from tests.intakes import Intake, MakeIntake, intakes
+from tests.intakes import Intake, MakeIntake
 
 ADA = "ada@example.net"
-CONNECTIONS = 16
+ENVELOPE = f"MAIL FROM:<ops@example.org>\r\nRCPT TO:<{ADA}>\r\nDATA\r\n".encode()
+DIFFERENT = 885  # of those that are kept: the others are repetitions
+CONNECTIONS, FEW = 16, 15
 
 pytestmark = pytest.mark.real_mail
-
-
-@pytest.fixture
-async def make_intake(client: Client, tmp_path: Path) -> AsyncIterator[MakeIntake]:
-    async with intakes(client, tmp_path) as make:
-        yield make
 
 
 def samples(real_mail: Path) -> Iterator[bytes]:
@@ -39,21 +35,26 @@ def corpus(real_mail: Path) -> list[bytes]:
 
 
 async def send(intake: Intake, mails: Iterator[bytes]) -> Counter[str]:
-    """How often each reply was given; each mail on whichever connection is free."""
+    """How often each reply was given; each mail on whichever connection is free, a few on each."""
     codes: Counter[str] = Counter()
 
     async def work() -> None:
-        for mail in mails:
+        while some := list(islice(mails, FEW)):
             async with intake.talk() as talk:
                 await talk.say("EHLO client.example")
-                await talk.begin(ADA)
-                body = mail.replace(b"\r\n.", b"\r\n..")
-                await talk.send((b"." if body.startswith(b".") else b"") + body)
-                await talk.send(b".\r\n" if mail.endswith(b"\r\n") else b"\r\n.\r\n")
-                codes[(await talk.reply())[:9]] += 1
+                for mail in some:
+                    await talk.send(ENVELOPE + stuffed(mail))
+                    replies = [await talk.reply() for _ in range(4)]
+                    codes[replies[-1][:9]] += 1
 
     await asyncio.gather(*(work() for _ in range(CONNECTIONS)))
     return codes
+
+
+def stuffed(mail: bytes) -> bytes:
+    """As a client sends it behind DATA, its end included (RFC 5321 section 4.5.2)."""
+    lines = (b"\r\n" + mail).replace(b"\r\n.", b"\r\n..").removeprefix(b"\r\n")
+    return lines + (b".\r\n" if mail.endswith(b"\r\n") else b"\r\n.\r\n")
 
 
 async def test_every_hostile_sample_is_kept_or_refused(make_intake: MakeIntake, real_mail: Path) -> None:
@@ -65,7 +66,7 @@ async def test_every_hostile_sample_is_kept_or_refused(make_intake: MakeIntake, 
 
     assert as_they_are == {"250 2.0.0": 267, "550 5.6.0": 562}
     assert with_line_ends == {"250 2.0.0": 818, "550 5.6.0": 11}
-    assert await intake.count() == as_they_are["250 2.0.0"] + with_line_ends["250 2.0.0"]
+    assert await intake.count() == DIFFERENT
 
 
 async def test_a_corpus_of_spam_is_kept(make_intake: MakeIntake, real_mail: Path) -> None:

@@ -12,6 +12,7 @@ from pysequoia import Tsk
 from serving.encryption.certificates import generate_test_key
 from serving.encryption.outside import Outside
 from serving.encryption.stage import Encryption
+from serving.envelope import SmtpEnvelope, envelope_field
 from serving.errors import Unsealable
 from serving.mail import fits_smtp
 from serving.pipeline import Enclosed, EnclosedFree, Keyless, KeyMissing
@@ -107,6 +108,16 @@ async def test_a_sealed_mail_tells_the_world_only_that_there_is_mail() -> None:
     }
     assert mail.isascii()
     assert fits_smtp(mail)
+
+
+async def test_what_the_intake_noted_never_travels() -> None:
+    """To whom reports go, and how, is the sender's business and ours."""
+    noted = envelope_field(SmtpEnvelope("ops@bank.example", "id-canary"), {}) + MAIL
+    opened = await _handle(Broker(_enrolled(is_open=True)), _work(noted))
+    assert isinstance(opened, Enclosed)
+
+    assert b"id-canary" not in _opened(opened.envelope.body)[1]
+    assert _opened(opened.envelope.body)[1].endswith(b"\r\n" + MAIL)
 
 
 async def test_a_second_attempt_has_the_same_message_id_and_another_ciphertext() -> None:

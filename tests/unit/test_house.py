@@ -21,7 +21,7 @@ LONGER = {"serving/pipeline.py": 450}
 """DESIGN wants the whole sentence in one file: stages, outcomes and the table."""
 UNFINISHED = re.compile("|".join(rf"\b{a}{b}\b" for a, b in (("TO", "DO"), ("FIX", "ME"), ("XX", "X"))))
 TRAINING_LIBRARIES = ("torch", "transformers")
-PROCESSES = ("serving.classification", "serving.queue.broker", "serving.service")
+PROCESSES = ("serving.classification", "serving.intake.__main__", "serving.queue.broker", "serving.service")
 MACHINE_PATH = re.compile(r"(?<![\w.-])/(?:root|work|home/\w+|Users)/\w")
 
 
