@@ -58,6 +58,11 @@ def envelope_field(envelope: SmtpEnvelope, requests: Mapping[str, Request]) -> b
     return b"%s: %s\r\n" % (FIELD, json.dumps(words).encode("ascii"))
 
 
+def size_of(recipient: str, request: Request) -> int:
+    """About how many octets of the field are about this recipient."""
+    return 0 if request == ASKED_NOTHING else len(json.dumps([recipient, request.notify, request.original]))
+
+
 def envelope_of(mail: bytes, recipient: str) -> SmtpEnvelope | None:
     """How the stored mail came for that recipient; None where it did not come by SMTP."""
     written = _WRITTEN.match(mail)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from serving.addresses import canonical_address, domain_of
-from serving.envelope import Request
+from serving.envelope import Request, size_of
 from serving.intake import replies
 from serving.intake.acceptance import Letter
 from serving.intake.callers import Caller
@@ -19,8 +19,8 @@ from serving.return_addresses import Returned
 from serving.trace import Trace, read_words
 
 MOST_RECIPIENTS = 1_000
-LARGEST_REQUESTS = 64 << 10
-"""Octets of all ORCPT of a mail: they lie in its header, of which at most 1 MiB is read."""
+LARGEST_REQUESTS = 256 << 10
+"""Octets of what is asked for all recipients of a mail: it lies in its header, of which at most 1 MiB is read."""
 MOST_FAILED_LOGINS = 3
 _ALL = 1 << 30  # octets that the reader holds: less, so that none stays behind in it
 
@@ -179,7 +179,7 @@ class Session(Connection):
             raise Refusal(replies.NO_CALLER)
         if begun.returned is not None:
             raise Refusal(replies.ONE_AT_A_TIME)
-        begun.asked += len(rcpt.request.original or "")
+        begun.asked += size_of(rcpt.recipient, rcpt.request)
         if len(begun.recipients) >= MOST_RECIPIENTS or begun.asked > LARGEST_REQUESTS:
             raise Refusal(replies.TOO_MANY_RECIPIENTS)
         if begun.caller.is_stranger and not await self._parts.is_enrolled(rcpt.recipient):

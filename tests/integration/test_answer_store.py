@@ -1,5 +1,6 @@
 """What the store does with a recipient's answer: the reaction, the event and the mail to pass on, or none of it."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,6 +87,18 @@ class TestAnswers:
 
         assert states == ["kept"] * MOST_IN_A_DAY + ["too_many"]
         assert (again, later) == ("known", "kept")
+
+    def test_an_answer_that_is_sent_again_begins_where_answers_do(self, store: Store) -> None:
+        """As any other mail it would come to its own writer, in the next digest."""
+        (id_,) = store.accept().notifications
+        answer(store, id_)
+        store.complete(store.lease("notice"), "not_passed_on")
+        dead = store.sql("SELECT id FROM notification WHERE state = 'dead'")[0]["id"]
+        store.do(lambda transaction: operators.replay(transaction, str(dead)))
+        (claimed,) = store.claim("notice")
+
+        assert claimed.row["id"] != dead
+        assert json.loads(claimed.row["facts"])["answer"] == str(id_)
 
     def test_an_answer_outlives_what_it_answers(self, store: Store) -> None:
         """The body of the mail may be gone when its recipient comes back; that it was seen is known all the same."""

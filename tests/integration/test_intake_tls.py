@@ -35,12 +35,12 @@ class TestTls:
             await self.encrypt(talk)
             forgotten = await talk.say("MAIL FROM:<a@b.example>")
             offered = await talk.say("EHLO client.example")
-            await talk.log_in(tls.key)
+            after = await talk.log_in(tls.key)
             kept = await talk.mail(ADA)
             again = await talk.say("STARTTLS")
         (lease,) = await tls.stored(1)
 
-        assert (before[:3], started[:3], kept[:3]) == ("235", "220", "250")
+        assert (before[:3], started[:3], after[:3], kept[:3]) == ("235", "220", "235", "250")
         assert forgotten.startswith("503 5.5.1")
         assert "STARTTLS" not in offered
         assert "AUTH PLAIN LOGIN" in offered

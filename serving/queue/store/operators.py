@@ -45,16 +45,19 @@ def replay(transaction: Transaction, id: str) -> Answer:
     if not row["body"]:
         raise Refused("incomplete", "its body was deleted after the time of retention")
     people = [(row["recipient"], row["address"])]
-    first = {**_first_facts(transaction, id), "replays": id}
+    stage, first_facts = _beginning(transaction, id)
+    first = {**first_facts, "replays": id}
     new = NewMessage(row["principal"], row["body"], people, None, b"", first, row["priority"])
-    (again,) = intake.insert(transaction, new, transaction.topology.entry, "replays").notifications
+    (again,) = intake.insert(transaction, new, stage, "replays").notifications
     transaction.run("note", id=identifier(id), facts=merged(row["facts"], {"replayed": str(again)}))
     transaction.event(identifier(id), None, "replayed", None, {"as": str(again)})
     return {"id": str(again), "of": id}
 
 
-def _first_facts(transaction: Transaction, id: str) -> dict[str, Any]:
-    """What it started with; what stages found out since is found out again."""
+def _beginning(transaction: Transaction, id: str) -> tuple[str, dict[str, Any]]:
+    """Where it started, which for a mail of our own is not where others do, and with what; what stages found out since
+    is found out again."""
     row = transaction.one("first_event", id=identifier(id))
-    facts: dict[str, Any] = {} if row is None else json.loads(row["detail"])
-    return facts
+    if row is None or row["next"] not in transaction.topology.places:
+        return transaction.topology.entry, {}
+    return row["next"], json.loads(row["detail"])

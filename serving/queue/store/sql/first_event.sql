@@ -1,1 +1,1 @@
-SELECT detail FROM event WHERE notification = :id AND seq = 1
+SELECT detail, next FROM event WHERE notification = :id AND seq = 1
