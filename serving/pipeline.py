@@ -11,9 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from serving.observation import Observation
-from serving.values import Envelope, Hold, Prediction, Receipt, Results
-from serving.wishes.lists import Match
+from serving.decisions import FailedOpen as FailedOpen
+from serving.decisions import NotUrgent as NotUrgent
+from serving.decisions import Postponed as Postponed
+from serving.decisions import Uncertain as Uncertain
+from serving.decisions import Unscored as Unscored
+from serving.decisions import Urgent as Urgent
+from serving.values import Envelope, Hold, Receipt, Results
 
 
 class Stage(StrEnum):
@@ -82,53 +86,6 @@ class Forged:
 
     reason: str
     results: Results | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Urgent:
-    prediction: Prediction
-    observation: Observation | None
-
-
-@dataclass(frozen=True, slots=True)
-class Postponed:
-    """Urgent, and the recipient's quiet hours hold what is urgent too: it goes on at `until` (seconds since the epoch),
-    to be paid for and delivered as any other."""
-
-    prediction: Prediction
-    observation: Observation | None
-    until: float
-
-
-@dataclass(frozen=True, slots=True)
-class NotUrgent:
-    """`match` is the entry of the recipient's lists that fits: it may keep an urgent score from being urgent."""
-
-    prediction: Prediction
-    observation: Observation | None
-    match: Match | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Uncertain:
-    """The score lies in the stated narrow band; look again with more care."""
-
-    prediction: Prediction
-    observation: Observation | None
-
-
-@dataclass(frozen=True, slots=True)
-class Unscored:
-    """The model failed; look again."""
-
-    error: str
-
-
-@dataclass(frozen=True, slots=True)
-class FailedOpen:
-    """Every bounded attempt failed: deliver at once, charge nobody."""
-
-    error: str
 
 
 @dataclass(frozen=True, slots=True)

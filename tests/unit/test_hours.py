@@ -48,6 +48,14 @@ def test_half_past_two_through_both_changes_of_the_clock(now: str, expected: str
     assert Times((time(2, 30),), BERLIN).next_after(at(now)) == at(expected)
 
 
+def test_a_time_that_is_skipped_over_midnight_comes_on_the_next_day() -> None:
+    """In Nuuk the last hour of a Saturday in March is skipped: 23:30 comes at 00:30, and 23:30 that evening too."""
+    late = Times((time(23, 30),), ZoneInfo("America/Nuuk"))
+
+    assert late.next_after(at("2025-03-30T01:10")) == at("2025-03-30T01:30")
+    assert late.next_after(at("2025-03-30T01:30")) == at("2025-03-31T00:30")
+
+
 @settings(max_examples=200, deadline=None)
 @given(zones, moments, of_day)
 def test_the_next_time_is_the_first_minute_at_which_clocks_show_it(zone: ZoneInfo, now: float, when: time) -> None:

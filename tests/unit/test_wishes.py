@@ -133,10 +133,11 @@ def test_the_entry_that_says_most_counts(always: list[str], never: list[str], ma
 
 def test_a_domain_covers_what_lies_below_it_and_the_longer_one_counts() -> None:
     """News of the bank may go while its alerts pass."""
-    lists = Lists(("alerts.bank.example",), ("bank.example",))
+    lists = Lists(("alerts.bank.example", "shop.example"), ("bank.example", "news.shop.example"))
 
     assert lists.match("a@x.alerts.bank.example", "", "") == Match("always", "sender", 1)
     assert lists.match("a@news.bank.example", "", "") == Match("never", "sender", 1)
+    assert lists.match("a@news.shop.example", "", "") == Match("never", "sender", 2)
     assert lists.match("a@evilbank.example", "", "") is None
     assert lists.match("", "", "") is None
 
