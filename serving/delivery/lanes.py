@@ -2,11 +2,12 @@
 
 The stage has a bounded number of leases; a destination that takes connections and then hangs would fill them all. So
 each destination has a lane that grows by one connection with each mail that is answered, up to `connections` (half of
-them where it is slow and not alone), and halves when nobody answers. Lanes that are slow, or of which nothing is known yet, share half of the places; three quarters
-where their mail is urgent. A quarter of all places is urgent mail's alone. What finds no place waits for `PATIENCE`
-seconds, urgent mail first, and then goes back to the queue, to come again when its turn is likely; at a slow lane it
-goes back at once, and where nobody answers it comes again after as long as nobody has, 5 minutes at most. So a lease is
-never held for long by mail that nobody works on, and there is one soon for the most urgent mail of the store.
+them where it is slow and not alone), and halves when nobody answers. Lanes that are slow, or of which nothing is known
+yet, share half of the places; three quarters where their mail is urgent. A quarter of all places is urgent mail's
+alone. What finds no place waits for `PATIENCE` seconds, urgent mail first, and then goes back to the queue, to come
+again when its turn is likely; at a slow lane it goes back at once, and where nobody answers it comes again after as
+long as nobody has, 5 minutes at most. So a lease is never held for long by mail that nobody works on, and there is one
+soon for the most urgent mail of the store.
 """
 
 import asyncio
