@@ -119,6 +119,7 @@ def _trace() -> bytes:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.real_mail
 async def test_every_hostile_sample_arrives_octet_for_octet_and_those_that_were_signed_verify(
     port: int, receiver: Receiver, real_mail: Path
