@@ -63,14 +63,16 @@ class Settings(BaseSettings):
     smtp_port: Port = 2525  # 465: TLS from the first octet on
     smtp_user: str = ""  # that the smarthost knows us by; TLS is required then, and verified
     smtp_password: SecretStr = SecretStr("")
-    smtp_hostname: str = ""  # what we say in EHLO, and an MX that is us; empty: the domain of `mail_from`
+    smtp_hostname: Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)?$")] = (
+        ""  # what we say in EHLO, and an MX that is us; empty: the domain of `mail_from`
+    )
     smtp_ca_file: Path | None = None  # PEM, trusted besides what this machine trusts
     mx_port: Port = 25
     tls_policy: TlsPolicy = "opportunistic"  # towards all servers; `required` is verified for the server's name
     tls_exceptions: dict[str, TlsPolicy] = {}  # of domains, by MX
     mta_sts: bool = True  # by MX: whether policies of domains (RFC 8461) are asked for and followed
     delivery_places: Annotated[int, Field(ge=4, le=1024)] = 64  # mails in the making at once, in each process
-    delivery_connections: Annotated[int, Field(ge=1)] = 10  # of them to one destination: smarthost, or domain
+    delivery_connections: Annotated[int, Field(ge=1)] = 10  # of them to a smarthost or domain; urgent: one more
     mx_rate: Annotated[float, Field(ge=0)] = 20.0  # mails a second to one domain; 0: any
     connection_mails: Annotated[int, Field(ge=1)] = 100  # over one connection
     connection_idle: Annotated[float, Field(gt=0)] = 30.0

@@ -11,7 +11,7 @@ from serving.delivery.replies import clean, is_in_step
 from serving.delivery.routes import IMPLICIT_TLS, Security, Server
 from serving.delivery.tls import Contexts, contexts
 
-_LOST = (SMTPException, OSError)
+_LOST = (SMTPException, OSError, ValueError)  # a name that TLS cannot ask for is a ValueError
 
 
 @dataclass(eq=False, slots=True)

@@ -70,9 +70,11 @@ class Exchangers:
             return NO_DOMAIN
         if not records:  # the domain itself is its server (section 5.1)
             return [Exchanger(0, domain)] if await self.names.addresses(domain) else NO_DOMAIN
-        real = [record for record in records if record.host != "."]
-        if not real:
+        if all(record.host == "." for record in records):
             return NO_MAIL
+        real = [record for record in records if canonical_domain(record.host)]
+        if not real:
+            return NO_SERVER
         ours = min((record.preference for record in real if record.host in self.ours), default=None)
         return [each for each in self._shuffled(real) if ours is None or each.preference < ours] or LOOP
 

@@ -1,12 +1,13 @@
 """Who may be sent now: an urgent mail is never behind a slow destination of others.
 
 The stage has a bounded number of leases; a destination that takes connections and then hangs would fill them all. So
-each destination has a lane that grows by one connection with each mail that goes well, up to `connections`, and halves
-when nobody answers. Lanes that are slow, or of which nothing is known yet, share half of the places; three quarters
-where their mail is urgent. A quarter of all places is urgent mail's alone. What finds no place waits for `PATIENCE`
-seconds, urgent mail first, and then goes back to the queue, to come again when its turn is likely; at a slow lane it
-goes back at once, and where nobody answers it comes again after as long as nobody has, 5 minutes at most. So a lease is
-never held for long by mail that nobody works on, and there is one soon for the most urgent mail of the store.
+each destination has a lane that grows by one connection with each mail that is answered, up to `connections` (half of
+them where it is slow and not alone), and halves when nobody answers. Lanes that are slow, or of which nothing is known
+yet, share half of the places; three quarters where their mail is urgent. A quarter of all places is urgent mail's
+alone. What finds no place waits for `PATIENCE` seconds, urgent mail first, and then goes back to the queue, to come
+again when its turn is likely; at a slow lane it goes back at once, and where nobody answers it comes again after as
+long as nobody has, 5 minutes at most. So a lease is never held for long by mail that nobody works on, and there is one
+soon for the most urgent mail of the store.
 """
 
 import asyncio
@@ -113,18 +114,25 @@ class Lanes:
         now = self._clock()
         took = now - self._freed(place, lane)
         lane.seconds = took if lane.went_well is None else (lane.seconds + took) / 2
-        lane.went_well = answered and took <= SLOW
-        if lane.went_well:
-            lane.limit = min(lane.limit + 1, self._connections)
-            lane.next_at = now
-        elif not answered:
-            lane.limit = max(1, lane.limit // 2)
+        went_well = answered and took <= SLOW
+        if went_well and not lane.went_well:
+            lane.next_at = now  # those that were turned away are not in its way any more
+        lane.went_well = went_well
+        lane.limit = self._limit(lane, answered)
         lane.ill_since = None if answered else lane.ill_since or now - took
         self._look()
 
     def busy(self) -> int:
         """How many are in the making."""
         return sum(len(lane.busy) for lane in self._active)
+
+    def _limit(self, lane: _Lane, answered: bool) -> int:
+        """How many connections it may have from now on; a slow one half as many, unless there is no other."""
+        if not answered:
+            return max(1, lane.limit // 2)
+        is_free = lane.went_well or self._active <= {lane}
+        most = self._connections if is_free else max(_FIRST, self._connections // 2)
+        return min(lane.limit + 1, most)
 
     def _freed(self, place: Place, lane: _Lane) -> float:
         """When it was taken."""
@@ -183,7 +191,9 @@ class Lanes:
 
     def _look(self) -> None:
         """Admit who waits and can go, urgent mail first, then whoever came first."""
-        self._looking_again = None
+        if self._looking_again is not None:
+            self._looking_again.cancel()
+            self._looking_again = None
         for waiting in sorted(self._waiting, key=lambda each: not each.urgent):
             place = self._admitted(waiting.lane, waiting.urgent)
             if place is not None:

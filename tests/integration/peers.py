@@ -45,6 +45,7 @@ class Store:
         self.database = SQLite.open(where) if isinstance(where, Path) else where
         self.now = 1_000_000.0
         self._identifiers = Identifiers()
+        self._topology = topology()
 
     @property
     def connection(self) -> sqlite3.Connection:
@@ -60,7 +61,7 @@ class Store:
         """Run the verb in a transaction of its own; what it raises rolls it back."""
         self.database.begin()
         try:
-            transaction = Transaction(self.database, topology(), self._identifiers, self.now)
+            transaction = Transaction(self.database, self._topology, self._identifiers, self.now)
             answer = verb(transaction)
             transaction.settle()
         except BaseException:

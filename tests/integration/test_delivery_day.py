@@ -31,7 +31,7 @@ from tests.integration.peers import OWNER, Store
 KEY = UnsealingKey(bytes(PrivateKey.generate()))
 DAY, GREY, FLAP = 86_400.0, 300.0, 600.0
 DOMAINS = ("fine.example", "down.example", "flaps.example", "grey.example", "slow.example", "lossy.example")
-MAILS = 60
+MAILS = 50
 HERE, NOWHERE = "127.0.0.1", "127.0.0.77"
 
 
@@ -188,6 +188,7 @@ def _enclose(transaction: Any, id_: int, body: bytes) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_a_bad_day_loses_nothing_and_doubles_nothing_but_where_the_250_was_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int

@@ -191,6 +191,26 @@ async def test_whoever_cannot_prove_to_be_the_smarthost_is_told_no_password(
     assert receiver.told == []
 
 
+async def test_a_smarthost_may_begin_with_tls(
+    receiver: Receiver, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Port 465 (RFC 8314), which many providers want."""
+    loop = asyncio.get_running_loop()
+    context = serving(authority.good("127.0.0.1"))
+    server = await loop.create_server(
+        lambda: SMTP(receiver, hostname="receiver.example", loop=loop), "127.0.0.1", 0, ssl=context
+    )
+    port = server.sockets[0].getsockname()[1]
+    monkeypatch.setattr("serving.delivery.connections.IMPLICIT_TLS", port)
+    trusted = await deliver(Server("127.0.0.1", port, "127.0.0.1", Security.REQUIRED), ca_file=authority.file)
+    unknown = await deliver(Server("127.0.0.1", port, "127.0.0.1", Security.REQUIRED))
+    server.close()
+
+    assert isinstance(trusted, Receipt)
+    assert isinstance(unknown, Failure)
+    assert len(receiver.kept) == 1
+
+
 class Loopback:
     """A DNS in which every domain has one MX, on this machine."""
 

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+import tarfile
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
 
 import dkim  # type: ignore[import-untyped]
@@ -15,8 +17,10 @@ from serving.delivery.routes import Smarthost
 from serving.delivery.stage import Delivery
 from serving.encryption.outside import Outside
 from serving.encryption.relayed import relay
+from serving.mail import with_crlf
 from serving.pipeline import Sent
 from serving.sealing import UnsealingKey
+from serving.stage import Work
 from tests.unit import works
 from tests.unit.zones import RSA
 
@@ -65,11 +69,14 @@ async def port(receiver: Receiver) -> AsyncIterator[int]:
     server.close()
 
 
-async def deliver(port: int, mail: bytes) -> None:
+def _work(mail: bytes) -> Work:
     head = {"mail_from": "bounce@gate.example", "rcpt_to": "ann@home.example", "message_id": "<1@bank.example>"}
+    return works.work(body=KEY.sealing_key.seal(json.dumps(head).encode() + b"\n" + mail), note=_note)
+
+
+async def deliver(port: int, mail: bytes) -> None:
     stage = Delivery(KEY, Smarthost("127.0.0.1", port, "gate.example"), expiry=60.0, random=Random(1))  # noqa: S311
-    sealed = KEY.sealing_key.seal(json.dumps(head).encode() + b"\n" + mail)
-    outcome = await stage.handle(works.work(body=sealed, note=_note))
+    outcome = await stage.handle(_work(mail))
     await stage.close()
 
     assert isinstance(outcome, Sent)
@@ -109,3 +116,43 @@ async def test_what_smtp_cannot_carry_arrives_whole_and_says_that_it_was_written
 
 def _trace() -> bytes:
     return relay(HEADER, OUTSIDE).removesuffix(HEADER)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.real_mail
+async def test_every_hostile_sample_arrives_octet_for_octet_and_those_that_were_signed_verify(
+    port: int, receiver: Receiver, real_mail: Path
+) -> None:
+    """What other projects' parsers broke on is what a transport mangles."""
+    stage = Delivery(KEY, Smarthost("127.0.0.1", port, "gate.example"), expiry=60.0, random=Random(1))  # noqa: S311
+    sent, signed = [], 0
+    for raw in _samples(real_mail):
+        mail = _signed(raw)
+        signed += mail is not None
+        sent.append((relay(mail or raw, OUTSIDE), mail))
+        assert isinstance(await stage.handle(_work(sent[-1][0])), Sent)
+    await stage.close()
+
+    assert signed > 500
+    for (mail, original), kept in zip(sent, receiver.kept, strict=True):
+        assert kept == (mail if mail.endswith(b"\r\n") else mail + b"\r\n")
+        if original is not None and mail.endswith(original):
+            assert dkim.verify(kept, dnsfunc=lambda *_, **__: RSA.record.encode())
+
+
+def _samples(real_mail: Path) -> Iterator[bytes]:
+    with tarfile.open(real_mail / "hostile" / "hostile_mail_samples.tar.gz") as archive:
+        for member in archive:
+            file = archive.extractfile(member)
+            if file is not None:
+                yield file.read()
+
+
+def _signed(raw: bytes) -> bytes | None:
+    """The mail in CRLF with a signature that verifies, None where it cannot have one."""
+    try:
+        signed = RSA.sign(with_crlf(raw), "bank.example", canonicalize=(b"simple", b"simple"))
+        return signed if dkim.verify(signed, dnsfunc=lambda *_, **__: RSA.record.encode()) else None
+    except Exception:  # whatever dkimpy says of mail that is none
+        return None

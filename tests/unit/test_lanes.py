@@ -101,6 +101,25 @@ async def test_a_destination_gets_more_connections_as_mails_go_well_and_fewer_wh
     assert limits == [2, 3, 4, 5, 6, 7, 8, 9, 10, 10, 10, 5, 2, 1, 1]
 
 
+async def test_a_slow_destination_gets_all_its_connections_only_where_there_is_no_other(clock: Clock) -> None:
+    """A smarthost that looks into each mail for ten seconds is all there is; a domain that does so is not."""
+
+    async def limit(served: Lanes) -> int:
+        for _ in range(20):
+            place = await served.enter("slow.example", urgent=False)
+            assert isinstance(place, Place)
+            clock.now += 2 * SLOW
+            with place:
+                place.answered()
+        return await hang(served, "slow.example", 20)
+
+    alone, beside = lanes(clock), lanes(clock)
+    await hang(beside, "other.example", 1)
+
+    assert await limit(alone) == 10
+    assert await limit(beside) == 5
+
+
 async def test_urgent_mail_goes_before_what_waited_longer(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     """Within one destination too: a smarthost is all there is."""
     monkeypatch.setattr(module, "PATIENCE", 30.0)

@@ -103,6 +103,7 @@ async def test_a_domain_without_mx_is_its_own_server() -> None:
         ({}, {}, NO_DOMAIN),
         (mx(), {}, NO_DOMAIN),
         (mx((10, "gone.example")), {}, NO_SERVER),
+        (mx((10, "\\032" * 20 + ".example"), (20, "localhost")), {"localhost": [A]}, NO_SERVER),
         (mx((10, "mx.clarion.example"), (20, "b.example")), {"b.example": [B]}, LOOP),
         (mx((10, "a.example"), (10, "mx.clarion.example")), {"a.example": [A]}, LOOP),
         (mx((10, "a.example")), {"a.example": ["127.0.0.1", "::1", "0.0.0.0", "::ffff:127.0.0.1"]}, LOOP),  # noqa: S104
