@@ -79,6 +79,8 @@ class Escalation:
         chain = await self._chain(work.recipient)
         if chain is None:
             return Unwatched("there is no chain")
+        if watched["killed"]:
+            return Unwatched("an operator gave it up")
         if _is_nobodys(watched):
             return Unwatched("nobody paid for it")
         if not _has_left(watched):

@@ -79,7 +79,11 @@ async def at_work(settings: Settings, stages: tuple[Stage, ...]) -> AsyncIterato
 
 async def enrol(client: Client, settings: Settings, address: str, *, is_open: bool) -> None:
     registrar = Registrar(client, load_sealing(settings.keys, "content"), load_lookup(settings.keys))
-    await registrar.recipient(address, "a certificate" if is_open else None, {}, {"open": is_open, "pays": False})
+    lookup = await registrar.recipient(
+        address, "a certificate" if is_open else None, {}, {"open": is_open, "pays": False}
+    )
+    chain = load_sealing(settings.keys, "content").seal(b"a chain").hex()
+    await client.execute("set_escalation", lookup=lookup.hex(), chain=chain)
 
 
 class Sender:
@@ -127,8 +131,9 @@ def pretend_that_hours_have_passed(folder: Path) -> None:
 def sealed_in(store: Path) -> list[tuple[Purpose, bytes]]:
     """Every sealed blob of a broker's file, read without the broker."""
     content = (
-        "SELECT body FROM message", "SELECT address FROM notification", "SELECT address FROM recipient",
-        "SELECT certificate FROM recipient WHERE certificate IS NOT NULL",
+        "SELECT body FROM message WHERE length(body) > 0",
+        "SELECT address FROM notification WHERE length(address) > 0", "SELECT address FROM recipient",
+        "SELECT certificate FROM recipient WHERE certificate IS NOT NULL", "SELECT chain FROM escalation",
     )  # fmt: skip
     with contextlib.closing(sqlite3.connect(store)) as connection:
         envelopes = connection.execute("SELECT body FROM envelope").fetchall()
@@ -196,7 +201,7 @@ async def test_keys_rotate_and_the_backlog_follows_while_mail_flows(
     opened = [keyrings[purpose].unseal(blob) for purpose, blob in sealed_in(broker.store)]
 
     assert subjects == Counter(sender.sent.values())
-    assert len(opened) == 2 * (BACKLOG + MEANWHILE) + 4  # and what is known of two people
+    assert len(opened) == 2 * (BACKLOG + MEANWHILE) + 6  # and what is known of two people
 
 
 async def waits_at(client: Client, stage: str, count: int) -> bool:

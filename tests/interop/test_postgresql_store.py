@@ -14,7 +14,8 @@ from serving.queue.store.postgresql import PostgreSQL
 from tests.integration.peers import Store
 from tests.integration.test_answer_store import TestAnswers
 from tests.integration.test_credentials import TestCredentials
-from tests.integration.test_escalation import TestChain, TestCrashes, TestPushes, TestWatched
+from tests.integration.test_escalation import TestChain, TestPushes, TestWatched
+from tests.integration.test_escalation_crashes import TestCrashes
 from tests.integration.test_group import TestGroup, grouped
 from tests.integration.test_hops import TestHistory, TestHop
 from tests.integration.test_operators import (

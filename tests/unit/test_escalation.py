@@ -24,7 +24,7 @@ CONTENT, LOOKUP = UnsealingKey(bytes(PrivateKey.generate())), LookupKey(b"l" * 3
 CHAIN = Chain((Step(60.0, Person("grace@ops.example")), Step(30.0, Push("ntfys://a.example/secret"))), 2)
 WATCHED = {
     "state": "delivered", "stage": None, "principal": "bank", "accepted_at": DELIVERED, "since": DELIVERED,
-    "acknowledged_at": None, "unpaid": False,
+    "acknowledged_at": None, "unpaid": False, "killed": False,
 }  # fmt: skip
 
 
@@ -167,6 +167,7 @@ async def test_any_other_refusal_is_not_swallowed() -> None:
         (taken(2, 2), {}, Exhausted(2)),
         ({}, {"unpaid": True, "state": "dead"}, Unwatched("nobody paid for it")),
         ({}, {"state": "deferred", "stage": "digest"}, Unwatched("nobody paid for it")),
+        ({}, {"killed": True, "state": "dead"}, Unwatched("an operator gave it up")),
     ],
 )
 async def test_how_a_watch_ends(facts: dict[str, Any], watched: dict[str, Any], outcome: Outcome) -> None:

@@ -53,7 +53,8 @@ def watch(transaction: Transaction, about: str) -> Answer:
 
 def watched(transaction: Transaction, id: str) -> Rows:
     """How a watched notification stands: its state and stage, whose message it is, since when (seconds since the epoch)
-    it is at that stage or has that end, and when its recipient first acknowledged it. `unpaid`: nobody paid in time."""
+    it is at that stage or has that end, and when its recipient first acknowledged it. `unpaid`: nobody paid in time;
+    `killed`: an operator gave it up."""
     row = transaction.one("watched", id=identifier(id))
     if row is None:
         return []
@@ -66,6 +67,7 @@ def watched(transaction: Transaction, id: str) -> Rows:
             "accepted_at": row["accepted_at"],
             "since": row["since"],
             "acknowledged_at": row["acknowledged_at"],
+            "killed": bool(row["killed"]),
             "unpaid": bool(facts.get("lapsed")) or "expired" in facts or "triage" in facts,
         }
     ]

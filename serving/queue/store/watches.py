@@ -24,17 +24,21 @@ def ended(transaction: Transaction, row: Row) -> None:
 
 
 def acknowledged(transaction: Transaction, notification: int, kind: str, at: float) -> None:
-    """The recipient has said `kind` of it: its watch is told, the first time, and is to look at once."""
+    """Who received it has said `kind` of it: its watch is told, the first time, and is to look at once. What comes when
+    the watch is over is told in the history of what it was about."""
     row = transaction.one("notification", id=notification)
     watch = None if row is None else _watch_of(row["facts"])
     held = None if watch is None else transaction.one("watch", id=watch)
-    if row is None or watch is None or held is None or held["stage"] is None:
+    if row is None or watch is None or held is None:
         return
-    if "acknowledged" not in json.loads(held["facts"]):
-        step = json.loads(row["facts"]).get("escalated") or {"round": 0, "step": 0}
-        said = {"at": at, "round": step["round"], "step": step["step"], "kind": kind}
+    known, step = json.loads(held["facts"]), json.loads(row["facts"]).get("escalated")
+    if "acknowledged" not in known:
+        said = {"at": at, **(step or {"round": 0, "step": 0})}
         transaction.run("note", id=watch, facts=merged(held["facts"], {"acknowledged": said}))
-    _wake(transaction, watch, kind)
+        if held["stage"] is None and step:
+            transaction.event(int(known["watch"]), None, "acknowledged", None, said)
+    if held["stage"] is not None:
+        _wake(transaction, watch, kind)
 
 
 def tell(transaction: Transaction, row: Row, outcome: str, facts: Mapping[str, Any]) -> None:
