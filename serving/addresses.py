@@ -30,6 +30,11 @@ def domain_of(address: str) -> str | None:
     return canonical_domain(domain)
 
 
+def own_domain(mail_from: str) -> str:
+    """The domain of our own address; one that is nobody's (RFC 2606) where the address has none."""
+    return domain_of(mail_from) or "clarion.invalid"
+
+
 def canonical_address(address: str) -> str:
     """The address as it is compared: stripped, lower-case, domain canonical. What is no address is only lower-cased."""
     stripped = address.strip().lower()

@@ -18,7 +18,7 @@ from bentoml.exceptions import BentoMLException, ServiceUnavailable
 from pydantic import BaseModel
 
 from serving import core_dumps
-from serving.addresses import domain_of
+from serving.addresses import own_domain
 from serving.errors import BrokerUnavailable, ClarionError
 from serving.gateway import machine_payments, metrics
 from serving.gateway.api import Api, Keys
@@ -243,7 +243,7 @@ class Gateway:
         core_dumps.forbid()
         die_with_parent()
         settings = self._settings
-        domain = domain_of(settings.mail_from) or "clarion.invalid"
+        domain = own_domain(settings.mail_from)
         with _or_exit("gateway"):
             keys = Keys(load_sealing(settings.keys, "content"), load_lookup(settings.keys))
             self._provider = connect(settings)

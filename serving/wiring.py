@@ -85,7 +85,7 @@ def _builder(stage: Stage) -> Callable[[Parts], Wired]:  # noqa: C901 - one flat
 
 
 def _authentication(parts: Parts) -> Wired:
-    from serving.addresses import canonical_domain, domain_of
+    from serving.addresses import canonical_domain, own_domain
     from serving.authentication.relayed import RelayedMail
     from serving.authentication.resolver import DnsResolver
     from serving.authentication.stage import Authentication
@@ -95,7 +95,7 @@ def _authentication(parts: Parts) -> Wired:
     relayed = RelayedMail(
         DnsResolver(settings.dns_servers, port=settings.dns_port),
         content.sealing_key,
-        authserv_id=domain_of(settings.mail_from) or "clarion.invalid",
+        authserv_id=own_domain(settings.mail_from),
         trusted_sealers=[name for name in map(canonical_domain, settings.trusted_sealers) if name],
         clock=time.time,
         learn=Learning(parts.client, content, load_lookup(settings.keys)),

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from serving.addresses import canonical_domain, domain_of
+from serving.addresses import canonical_domain, own_domain
 from serving.delivery.routes import Login, Router, Security, Smarthost
 from serving.settings import Settings
 
@@ -11,7 +11,7 @@ SMTP_PORT = 25
 
 def router(settings: Settings, random: Random) -> Router:
     """To the smarthost, or by MX; made where the loop runs."""
-    hostname = settings.smtp_hostname or domain_of(settings.mail_from) or "clarion.invalid"
+    hostname = settings.smtp_hostname or own_domain(settings.mail_from)
     if settings.delivery == "mx":
         return _by_mx(settings, hostname, random)
     password = settings.smtp_password.get_secret_value()

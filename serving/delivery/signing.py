@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from serving.addresses import domain_of
+from serving.addresses import own_domain
 from serving.errors import ConfigurationError
 from serving.sealing import write_new
 
@@ -42,7 +42,7 @@ class DkimKey:
     @property
     def domain(self) -> str:
         """The domain that signs, as the DNS has it."""
-        return domain_of(self.mail_from) or "clarion.invalid"
+        return own_domain(self.mail_from)
 
     def sign(self, mail: bytes) -> bytes:
         """The mail with a DKIM-Signature above it.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 
-from serving.addresses import domain_of
+from serving.addresses import own_domain
 
 Fields = tuple[tuple[str, str], ...]
 
@@ -77,4 +77,4 @@ def _written(date: datetime) -> str:
 @lru_cache(maxsize=16)
 def _domain(mail_from: str) -> str:
     """The gateway's; it has one address, or a few."""
-    return domain_of(mail_from) or "clarion.invalid"
+    return own_domain(mail_from)

@@ -13,7 +13,7 @@ from cryptography import x509
 from pysequoia import Tsk
 
 from serving.acknowledging import AcknowledgeLinks, Note, is_urgent
-from serving.addresses import domain_of
+from serving.addresses import own_domain
 from serving.answering import answered_at, answered_through
 from serving.encryption import sealed, smime
 from serving.encryption.bundle import METHODS, choose
@@ -71,7 +71,7 @@ class Encryption:
         self._mail_from = mail_from
         self._clock = clock
         self._lookup = lookup
-        self._returns = ReturnAddresses(lookup.derive("return"), domain_of(mail_from) or "clarion.invalid")
+        self._returns = ReturnAddresses(lookup.derive("return"), own_domain(mail_from))
         self._signer = signer
         self._smime_signer = smime_signer
         self._links = links

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from serving.addresses import domain_of
+from serving.addresses import own_domain
 from serving.bounces.returning import Bounces
 from serving.gateway.limits import Lockouts, Rates
 from serving.gateway.principals import Limits, Principals
@@ -33,7 +33,7 @@ def make_parts(
     Raises:
         ConfigurationError: a key file, network or certificate is wrong; the message names it.
     """
-    domain = domain_of(settings.mail_from) or "clarion.invalid"
+    domain = own_domain(settings.mail_from)
     lookup = load_lookup(settings.keys)
     limits = Limits(Rates(settings.rate, settings.burst, time.monotonic), Lockouts(time.monotonic))
     principals = Principals(client, clock, limits=limits, uses=uses, tokens=None)
@@ -42,7 +42,7 @@ def make_parts(
         return bool(await client.query("recipient", lookup=lookup.address(address).hex()))
 
     return Parts(
-        hostname=domain,
+        hostname=settings.smtp_hostname or domain,
         domain=domain,
         largest=settings.max_body,
         callers=Callers(client, principals, limits.rates, settings.intake_networks, clock),
