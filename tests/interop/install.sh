@@ -12,5 +12,7 @@ as_root=
 [ "$(id -u)" -eq 0 ] || as_root=sudo
 echo "Installing$missing"
 export DEBIAN_FRONTEND=noninteractive
+# Otherwise a Postfix of the whole machine's would be set up and started.
+case $missing in *postfix*) echo "postfix postfix/main_mailer_type select No configuration" | $as_root debconf-set-selections ;; esac
 $as_root apt-get update -qq
 $as_root apt-get install -y -qq --no-install-recommends $missing
