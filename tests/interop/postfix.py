@@ -150,9 +150,9 @@ def _lay_out(home: Path, port: int, parameters: Mapping[str, str]) -> None:
 
 def _start(home: Path, port: int) -> "subprocess.Popen[bytes]":
     """It listens once this returns."""
-    made = ["postfix", "-c", home / "etc", "check"]
-    subprocess.run(made, check=True, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    command = [PROGRAMS / "master", "-d", "-c", home / "etc"]
+    check: list[str | Path] = ["postfix", "-c", home / "etc", "check"]
+    subprocess.run(check, check=True, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command: list[str | Path] = [PROGRAMS / "master", "-d", "-c", home / "etc"]
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )

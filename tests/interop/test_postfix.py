@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from tests.interop.postfix import HOLD, Postfix, postfix
 
-MAIL = b"""\
+MAIL = """\
 From: ops@bank.example
 To: ann@home.example
 Subject: db-3 is full
@@ -27,7 +27,7 @@ def test_one_relays_what_the_other_keeps() -> None:
         _eventually(lambda: not first.waiting(), first, last)
 
         (mail,) = last.mails
-        assert mail.endswith(MAIL)
+        assert mail.endswith(MAIL.encode())
         assert mail.count(b"\nReceived: ") == 2
 
 
