@@ -18,6 +18,7 @@ LONGEST_PATH = 512
 _PATH = re.compile(r"[!-;=?-~\u0080-\U0010ffff]*")  # no blank, no angle bracket, no control character
 _HELO = re.compile(r"[A-Za-z0-9_.:\[\]-]+")
 _STAMP = re.compile(
+    rb"(?:Clarion-Envelope: [^\r\n]*\r\n)?"  # which the SMTP intake writes above it
     rb"Return-Path: <([^<>\r\n]*)>\r\n"
     rb"Received: from ([^ \r\n]+) \(\[(?:IPv6:)?([0-9A-Fa-f:.]+)\]\)\r\n\tby [^\r\n]*\r\n"
 )
@@ -54,9 +55,11 @@ def read_words(client_ip: str, helo: str, mail_from: str) -> Trace | None:
     return Trace(str(address), helo, mail_from)
 
 
-def stamp(trace: Trace, by: str, now: datetime) -> bytes:
-    """The fields to put above a relayed mail; `by` is our domain. Nothing but `read_words` makes a trace for it."""
-    received = f"by {by} (Clarion); {format_datetime(now)}\r\n"
+def stamp(trace: Trace, by: str, now: datetime, protocol: str = "") -> bytes:
+    """The fields to put above a mail that came in; `by` is our domain, `protocol` such as ESMTPSA (RFC 3848). Nothing
+    but `read_words` makes a trace for it."""
+    way = f" with {protocol}" if protocol else ""
+    received = f"by {by} (Clarion){way}; {format_datetime(now)}\r\n"
     if not trace.is_known:
         return f"Received: {received}".encode()
     literal = f"IPv6:{trace.client_ip}" if ":" in (trace.client_ip or "") else trace.client_ip
@@ -79,13 +82,18 @@ def without_forged(raw: bytes, authserv_id: str) -> bytes:
 
     All else stays as it came. A bare CR ends a line here, since some readers take it so.
     """
-    end = _HEADER_END.search(raw, 0, LARGEST_HEADER + 4)
-    size = end.start() if end else min(len(raw), LARGEST_HEADER)
-    kept = [octets for octets in _fields(raw[:size]) if not _is_forged(octets, authserv_id)]
+    size = header_size(raw)
+    kept = [octets for octets in fields_of(raw[:size]) if not _is_forged(octets, authserv_id)]
     return b"".join(kept) + raw[size:]
 
 
-def _fields(header: bytes) -> list[bytes]:
+def header_size(raw: bytes) -> int:
+    """Octets of the mail's header without the line that ends it; at most 1 MiB is looked at."""
+    end = _HEADER_END.search(raw, 0, LARGEST_HEADER + 4)
+    return end.start() if end else min(len(raw), LARGEST_HEADER)
+
+
+def fields_of(header: bytes) -> list[bytes]:
     """The fields of a header with their folds and line ends; joined again they are the header."""
     fields: list[bytes] = []
     folds: list[bytes] = []

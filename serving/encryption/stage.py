@@ -16,6 +16,7 @@ from serving.encryption.certificates import Unusable
 from serving.encryption.outside import Outside
 from serving.encryption.relayed import relay
 from serving.encryption.smime_signing import Signer
+from serving.envelope import without_envelope
 from serving.identifiers import format_id
 from serving.mail import split
 from serving.pipeline import Enclosed, EnclosedFree, Keyless, KeyMissing
@@ -116,8 +117,10 @@ class Encryption:
         return Sealed(self._envelope(outside.rcpt_to, outside.message_id, mail, is_ours=True), "smime")
 
     def _mail(self, work: Work, outside: Outside) -> bytes:
-        """The mail as it came, without Authentication-Results in our name but those that we have written."""
-        mail, results = without_forged(self._content.unseal(work.body), outside.domain), work.facts.get("results")
+        """The mail as it came, without what the intake noted above it, and without Authentication-Results in our name
+        but those that we have written."""
+        raw, results = without_envelope(self._content.unseal(work.body)), work.facts.get("results")
+        mail = without_forged(raw, outside.domain)
         return self._content.unseal(b64decode(results)) + mail if results else mail
 
     def _outside(self, work: Work) -> Outside:

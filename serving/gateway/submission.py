@@ -13,6 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 
 from serving.addresses import canonical_address
+from serving.envelope import without_envelope
 from serving.gateway.mail import Mail, compose, mailbox
 from serving.gateway.problems import Problem, problem
 
@@ -93,7 +94,7 @@ def _from_json(body: bytes, now: float, make_id: Callable[[], str]) -> Draft:
 def _from_mail(body: bytes, asked: list[str]) -> Draft:
     if not _FIRST_HEADER.match(body):
         raise problem(400, "malformed_mail", "the body does not begin with a header", "send a mail as in RFC 5322")
-    return Draft(body, distinct(asked or _addressed(body)), body)
+    return Draft(without_envelope(body), distinct(asked or _addressed(body)), body)
 
 
 def _addressed(mail: bytes) -> list[str]:

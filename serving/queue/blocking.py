@@ -150,6 +150,8 @@ class BlockingClient:
         try:
             for recipient in submission.recipients:
                 self._send("producer", "recipient", recipient.lookup, recipient.address)
+            if submission.key_each:
+                self._send("producer", "key_each")
             self._send_body("producer", "accept", *head(serial, submission, facts), body=submission.body)
         except BaseException:
             self._socket.close()

@@ -28,7 +28,11 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A message to be accepted. `digest` is a keyed hash of the content: it tells a repetition from a conflict."""
+    """A message to be accepted. `digest` is a keyed hash of the content: it tells a repetition from a
+    conflict.
+
+    `key_each`: the key holds for each recipient by itself, for a week. Those that came before under it answer with
+    their first ids, whoever the other recipients are."""
 
     principal: str
     body: bytes
@@ -37,6 +41,7 @@ class Submission:
     digest: bytes = b""
     facts: Mapping[str, Any] = field(default_factory=dict)
     urgent: bool = False
+    key_each: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +156,8 @@ class Client:
         try:
             for recipient in submission.recipients:
                 link.request("producer", "recipient", recipient.lookup, recipient.address)
+            if submission.key_each:
+                link.request("producer", "key_each")
             link.request_with_body("producer", "accept", *head(serial, submission, facts), body=submission.body)
         except BaseException:
             link.close()

@@ -25,6 +25,7 @@ class Producer(Resource):
         """Grant the first credit."""
         self._credit, self._owed = CREDIT, 0
         self._recipients: list[tuple[bytes, bytes]] = []
+        self._key_each = False
         self._fault: Refused | None = None
         self.event("credit", CREDIT)
 
@@ -38,6 +39,10 @@ class Producer(Resource):
             self._fault = refused
         else:
             self._recipients.append((lookup, address))
+
+    def on_key_each(self) -> None:
+        """The key of the next message holds for each recipient by itself."""
+        self._key_each = True
 
     def on_accept_fd(self, *values: Any) -> None:
         """A message whose body came as a memfd."""
@@ -64,16 +69,17 @@ class Producer(Resource):
             raise self.error("no_credit", "accept without credit; wait for the credit event")
         self._credit -= 1
         recipients, self._recipients = self._recipients, []
+        key_each, self._key_each = self._key_each, False
         fault, self._fault = self._fault, None
         try:
             self._check(priority, fault)
             limits.check_origin(principal, key, digest)
-            new = NewMessage(principal, body, recipients, key, digest, json_object(facts), priority)
+            new = NewMessage(principal, body, recipients, key, digest, json_object(facts), priority, key_each)
         except Refused as refused:
             self._answer(serial, refused)
             return
         accept = Foreseen(
-            lambda transaction: intake.accept(transaction, new), key=None if key is None else (principal, key)
+            lambda transaction: intake.accept(transaction, new), keys=[(principal, each) for each in new.keys]
         )
         self.session.submit(accept, lambda answer: self._answer(serial, answer))
 

@@ -8,6 +8,7 @@ import pytest
 
 from serving.errors import BrokerUnavailable, Refused
 from serving.identifiers import format_id
+from serving.queue.blocking import BlockingClient
 from serving.queue.client import Client
 from tests.conftest import BrokerProcess
 from tests.integration.peers import submission
@@ -57,6 +58,19 @@ async def test_a_repetition_answers_with_the_first_ids_also_after_a_restart(
     assert (again.message_id, again.notification_ids) == (first.message_id, first.notification_ids)
     with pytest.raises(Refused, match="key_conflict"):
         await client.accept(submission("key", digest=b"other"))
+
+
+async def test_a_key_of_each_recipient_makes_a_notification_once(broker: BrokerProcess, client: Client) -> None:
+    """Of the list that comes again with one name more, only that one is new; the next message has no such key."""
+    first = await client.accept(submission("k", recipients=2, key_each=True))
+    more = await client.accept(submission("k", recipients=3, key_each=True))
+    with BlockingClient(broker.socket) as blocking:
+        again = blocking.accept(submission("k", recipients=1, key_each=True))
+    other = await client.accept(submission("k", recipients=2))
+
+    assert more.notification_ids[:2] == first.notification_ids
+    assert (again.notification_ids, again.duplicate) == (first.notification_ids[:1], True)
+    assert not {*other.notification_ids} & {*more.notification_ids}
 
 
 @pytest.mark.parametrize(

@@ -45,8 +45,16 @@ class Grouped:
 
 
 def accept(key: str | None = None, digest: bytes = b"d", recipients: int = 1) -> Verb:
-    new = NewMessage("sender", b"body", [(LOOKUP, b"address")] * recipients, key, digest, {}, hops.NORMAL)
-    return Foreseen(lambda t: intake.accept(t, new), key=key and ("sender", key))  # type: ignore[arg-type]
+    return foreseen(NewMessage("sender", b"body", [(LOOKUP, b"address")] * recipients, key, digest, {}, hops.NORMAL))
+
+
+def accept_each(key: str, *people: int, digest: bytes = b"d") -> Verb:
+    recipients = [(bytes([person]) * 32, b"address") for person in people]
+    return foreseen(NewMessage("sender", b"body", recipients, key, digest, {}, hops.NORMAL, key_each=True))
+
+
+def foreseen(new: NewMessage) -> Verb:
+    return Foreseen(lambda t: intake.accept(t, new), keys=[(new.principal, key) for key in new.keys])
 
 
 def claim(stage: str, count: int = 1) -> Verb:
@@ -114,6 +122,26 @@ class TestGroup:
         assert other == "key_conflict"
         assert grouped.commit(accept("k"), accept("l"))[0].duplicate
 
+    def test_a_key_of_each_recipient_is_one_notification_within_a_transaction_too(self, grouped: Grouped) -> None:
+        """A relay that lost the 250 comes again on another connection, perhaps with other recipients."""
+        first, more, fewer, all_known = grouped.commit(
+            *(accept_each("k", *each) for each in ((1, 2), (2, 3), (2,), (3, 1)))
+        )
+
+        assert (first.duplicate, more.duplicate, fewer.duplicate, all_known.duplicate) == (False, False, True, True)
+        assert more.notifications[0] == first.notifications[1] == fewer.notifications[0]
+        assert all_known.notifications == (more.notifications[1], first.notifications[0])
+        assert len(grouped.store.sql("SELECT id FROM notification")) == 3
+        assert len(grouped.store.sql("SELECT id FROM message")) == 2
+
+    def test_a_key_of_each_recipient_is_no_key_of_the_message(self, grouped: Grouped) -> None:
+        """Who sends by HTTP under the same key means another thing by it."""
+        mine, other, conflict = grouped.commit(accept_each("k", 1), accept("k"), accept_each("k", 1, digest=b"e"))
+
+        assert not mine.duplicate
+        assert not other.duplicate
+        assert conflict == "key_conflict"
+
     def test_what_is_refused_leaves_nothing_and_harms_nobody(self, grouped: Grouped) -> None:
         """Whether its writes waited still or had been made already."""
 
@@ -161,7 +189,7 @@ class TestGroup:
     def test_what_cannot_be_foreseen_is_done_without(self, grouped: Grouped) -> None:
         """Whatever the reason that the one statement for all of them fails, each verb gets its own answer."""
         grouped.commit(accept("a"))
-        strange = Foreseen(lambda _: "done", key=("sender", "no\ud800 text"))
+        strange = Foreseen(lambda _: "done", keys=[("sender", "no\ud800 text")])
         answers = grouped.commit(strange, accept("k"))
 
         assert answers[0] == "done"
@@ -201,6 +229,7 @@ def script(dice: random.Random) -> Sequence[Verb]:
         id_, fence = dice.randrange(1, 60), dice.choice([1, 1, 1, 2, 3])
         choices: list[Verb] = [
             accept(dice.choice([None, "k", str(id_)]), dice.choice([b"d", b"d", b"e"]), dice.randrange(1, 4)),
+            accept_each(dice.choice(["k", "l"]), *dice.sample(range(1, 6), dice.randrange(1, 4))),
             claim(dice.choice(["authentication", "classification", "triage"]), dice.randrange(1, 9)),
             complete(id_, dice.choice(["authenticated", "not_urgent", "discarded"]), fence, facts={"a": id_}),
             complete(id_, "authenticated", fence),
@@ -211,5 +240,5 @@ def script(dice: random.Random) -> Sequence[Verb]:
             by_id(id_, lambda t, text: operators.kill(t, text, "no")),
             lambda t: hops.release(t, OWNER),
         ]
-        verbs.append(dice.choices(choices, [3, 6, 6, 6, 3, 2, 1, 1, 1, 1])[0])
+        verbs.append(dice.choices(choices, [3, 2, 6, 6, 6, 3, 2, 1, 1, 1, 1])[0])
     return verbs

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from serving.queue.store import directory, operators, retention
+from serving.queue.store import directory, hops, intake, operators, retention
+from serving.queue.store.intake import Ids, NewMessage
 from serving.queue.store.transaction import Identifiers, earliest
-from tests.integration.peers import TO_DIGEST, Store, refusal
+from tests.integration.peers import LOOKUP, TO_DIGEST, Store, refusal
 
 MONTH = 30 * 86_400.0
 
@@ -64,6 +65,29 @@ class TestRetention:
 
         assert within.notifications == first.notifications
         assert after.notifications != first.notifications
+
+    def test_a_key_of_each_recipient_is_known_for_a_week(self, store: Store) -> None:
+        """However short the time of retention: mail servers try again for days. Afterwards it is another mail."""
+
+        def accept() -> Ids:
+            new = NewMessage("sender", b"body", [(LOOKUP, b"a")], "k", b"d", {}, hops.NORMAL, key_each=True)
+            return store.do(lambda t: intake.accept(t, new))
+
+        def forget_all() -> None:
+            store.do(lambda transaction: retention.forget(transaction, 0.0))
+
+        first = accept()
+        store.now += 7 * 86_400.0 - 60
+        forget_all()
+        within = accept()
+        store.now += 120
+        after = accept()
+        forget_all()
+        store.now += 60
+
+        assert (within.notifications, within.duplicate) == (first.notifications, True)
+        assert (after.notifications == first.notifications, after.duplicate) == (False, False)
+        assert accept().notifications == after.notifications
 
     def test_a_forgotten_body_cannot_be_sent_again(self, store: Store) -> None:
         """An empty mail would be worse than a refusal."""

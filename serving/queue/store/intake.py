@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from serving.errors import Refused
@@ -10,10 +10,14 @@ from serving.queue.limits import check_recipient
 from serving.queue.store.hops import NORMAL, URGENT
 from serving.queue.store.transaction import Transaction, merged
 
+KEPT_EACH = 7 * 86_400.0
+"""Seconds for which a key of each recipient is known."""
+
 
 @dataclass(frozen=True, slots=True)
 class NewMessage:
-    """One body for N recipients; each is (32-octet lookup, sealed address)."""
+    """One body for N recipients; each is (32-octet lookup, sealed address). `key_each`: the key holds for each
+    recipient by itself."""
 
     principal: str
     body: bytes
@@ -22,6 +26,14 @@ class NewMessage:
     digest: bytes
     facts: Mapping[str, Any]
     priority: int
+    key_each: bool = False
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The keys as they are kept: none, the message's, or one a recipient."""
+        if self.key is None:
+            return ()
+        return tuple(f"{self.key}:{lookup.hex()}" for lookup, _ in self.recipients) if self.key_each else (self.key,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +49,8 @@ def accept(transaction: Transaction, new: NewMessage) -> Ids:
     """Store the message and a notification a recipient; the same key and digest answer with the original ids."""
     if not new.recipients:
         raise Refused("malformed", "a message needs a recipient")
+    if new.key is not None and new.key_each:
+        return _accept_each(transaction, new)
     known = _known(transaction, new)
     if known is not None:
         return known
@@ -44,6 +58,40 @@ def accept(transaction: Transaction, new: NewMessage) -> Ids:
     if new.key is not None:
         transaction.add_key(new.principal, new.key, new.digest, ids.message)
     return ids
+
+
+def _accept_each(transaction: Transaction, new: NewMessage) -> Ids:
+    """A message for those recipients that are not known under the key; `duplicate` where all are."""
+    lookups = [lookup for lookup, _ in new.recipients]
+    if len(set(lookups)) < len(lookups):
+        raise Refused("malformed", "a recipient is named twice")
+    known = [_known_each(transaction, new, *pair) for pair in zip(new.keys, lookups, strict=True)]
+    old = [found for found in known if found is not None]
+    if len(old) == len(known):
+        return Ids(old[0].message, tuple(id_ for found in old for id_ in found.notifications), duplicate=True)
+    fresh = [person for person, found in zip(new.recipients, known, strict=True) if found is None]
+    made = insert(transaction, replace(new, recipients=fresh), transaction.topology.entry, "accepted")
+    left = iter(made.notifications)
+    ids = []
+    for key, found in zip(new.keys, known, strict=True):
+        if found is None:
+            transaction.add_key(new.principal, key, new.digest, made.message)
+        ids.append(next(left) if found is None else found.notifications[0])
+    return Ids(made.message, tuple(ids))
+
+
+def _known_each(transaction: Transaction, new: NewMessage, key: str, lookup: bytes) -> Ids | None:
+    """The message and the one notification that this recipient has under the key already."""
+    row = transaction.find_key(new.principal, key)
+    if row is None:
+        return None
+    if transaction.now - row["at"] >= KEPT_EACH:
+        transaction.run("forget_key", principal=new.principal, key=key)
+        return None
+    if row["digest"] != new.digest:
+        raise Refused("key_conflict", "the idempotency key came before, with other content")
+    found = transaction.all("message_recipient", message=row["message"], recipient=lookup)
+    return Ids(row["message"], tuple(each["id"] for each in found))
 
 
 def bundle(transaction: Transaction, recipient: bytes, address: bytes, body: bytes, parents: Sequence[int]) -> Ids:

@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -43,12 +43,12 @@ def earliest(moment: float) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Foreseen:
-    """A verb that says beforehand which row decides: a lease's, by id, fence and owner, or an idempotency key's, by
+    """A verb that says beforehand which rows decide: a lease's, by id, fence and owner, or idempotency keys', by
     principal and key. One statement reads those of a whole transaction."""
 
     act: Callable[["Transaction"], Any]
     lease: tuple[int, int, str] | None = None
-    key: tuple[str, str] | None = None
+    keys: Collection[tuple[str, str]] = ()
 
     def __call__(self, transaction: "Transaction") -> Any:
         return self.act(transaction)
@@ -83,7 +83,7 @@ class Transaction:
         """Read what these verbs will decide by. Raises Unsettled where one of them names what no database takes."""
         foreseen = [] if self.is_careful else [verb for verb in verbs if isinstance(verb, Foreseen)]
         leases = [verb.lease[0] for verb in foreseen if verb.lease and verb.lease[0] < MAX_ID]
-        keys = {verb.key for verb in foreseen if verb.key}
+        keys = {key for verb in foreseen for key in verb.keys}
         with self._whoever_is_to_blame():
             self._foresee(leases, keys)
 

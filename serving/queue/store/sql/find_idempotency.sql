@@ -1,1 +1,1 @@
-SELECT message, digest FROM idempotency WHERE principal = :principal AND key = :key
+SELECT message, digest, at FROM idempotency WHERE principal = :principal AND key = :key

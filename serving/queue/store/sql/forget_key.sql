@@ -1,0 +1,1 @@
+DELETE FROM idempotency WHERE principal = :principal AND key = :key
