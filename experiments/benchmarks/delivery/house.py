@@ -44,7 +44,7 @@ def settings_for(home: Path, *, smtp_port: int) -> Settings:
 
 
 @contextmanager
-def running(settings: Settings, artefact: Path, *, alone: bool = False) -> Iterator[None]:
+def running(settings: Settings, artefact: Path, *, alone: bool = False) -> Iterator[int]:
     """It takes mail until the block is left; with `alone` there is nobody to do anything with what was accepted.
 
     Raises:
@@ -61,7 +61,7 @@ def running(settings: Settings, artefact: Path, *, alone: bool = False) -> Itera
     try:
         if process.stdout is None or process.stdout.readline() != READY:
             raise ConfigurationError(f"Clarion does not start; see {settings.home}")
-        yield
+        yield process.pid
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(STOPPED_WITHIN)
