@@ -34,6 +34,9 @@ class Request:
     original: str | None = None
 
 
+ASKED_NOTHING = Request()
+
+
 @dataclass(frozen=True, slots=True)
 class SmtpEnvelope:
     """MAIL FROM (a bare address, "" where nobody wants a report), ENVID decoded, RET, and what RCPT asked."""
@@ -41,7 +44,7 @@ class SmtpEnvelope:
     mail_from: str
     envelope_id: str | None = None
     returns: Returns | None = None
-    request: Request = Request()
+    request: Request = ASKED_NOTHING
 
 
 def envelope_field(envelope: SmtpEnvelope, requests: Mapping[str, Request]) -> bytes:
@@ -49,7 +52,7 @@ def envelope_field(envelope: SmtpEnvelope, requests: Mapping[str, Request]) -> b
     asked = {
         canonical_address(recipient): [request.notify, request.original]
         for recipient, request in requests.items()
-        if request != Request()
+        if request != ASKED_NOTHING
     }
     words = [envelope.mail_from, envelope.envelope_id, envelope.returns, asked]
     return b"%s: %s\r\n" % (FIELD, json.dumps(words).encode("ascii"))

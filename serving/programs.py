@@ -112,6 +112,21 @@ def gateway(settings: Settings, artefact: Path) -> Program:
     )  # fmt: skip
 
 
+def intake(settings: Settings) -> Program:
+    """Where mail comes in by SMTP."""
+    return Program(
+        name="intake",
+        command=_python("serving.intake"),
+        environment={
+            **settings.environment(),
+            "CLARION_HOME": str(settings.home.resolve()),
+            "CLARION_KEY_FOLDER": str(settings.keys.resolve()),
+        },
+        ports={settings.intake_port: "CLARION_INTAKE_PORT"},
+        probe=listens(settings.intake_port, settings.intake_host),
+    )
+
+
 def answers(url: str) -> Probe:
     """A probe: the URL answers 200."""
 
@@ -126,12 +141,13 @@ def answers(url: str) -> Probe:
     return probe
 
 
-def listens(port: int) -> Probe:
-    """A probe: a TCP connection to the port of this machine is taken."""
+def listens(port: int, host: str = "127.0.0.1") -> Probe:
+    """A probe: a TCP connection to the port is taken; a host that stands for all addresses is asked on this machine."""
+    asked = {"0.0.0.0": "127.0.0.1", "::": "::1", "": "127.0.0.1"}.get(host, host)  # noqa: S104
 
     async def probe() -> bool:
         try:
-            _, writer = await asyncio.wait_for(asyncio.open_connection("127.0.0.1", port), PROBE_TIMEOUT)
+            _, writer = await asyncio.wait_for(asyncio.open_connection(asked, port), PROBE_TIMEOUT)
         except (OSError, TimeoutError):
             return False
         writer.close()

@@ -41,6 +41,7 @@ async def _run(settings: Settings, console: Console) -> None:
             programs.broker(settings),
             *await _stand_ins(settings),
             programs.gateway(settings, artefact),
+            programs.intake(settings),
             programs.mlflow(settings),
         ]
     async with Supervisor(chosen, settings.home) as supervisor:

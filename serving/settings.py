@@ -41,6 +41,14 @@ class Settings(BaseSettings):
     oidc_audience: str = ""  # that a token must be for
     oidc_jwks: Annotated[str, Field(pattern=f"^$|{PROTECTED}")] = ""  # its keys' URL; empty: as its discovery says
 
+    intake_host: str = "127.0.0.1"  # where mail comes in by SMTP
+    intake_port: Port = 2587
+    intake_certificate: Path | None = None  # PEM, for STARTTLS, with intake_key; None: AUTH on this machine alone
+    intake_key: Path | None = None
+    intake_networks: dict[str, str] = {}  # whose mail it is that comes from there without AUTH: network → sender's id
+    intake_connections: Annotated[int, Field(ge=1)] = 1_000
+    intake_connections_each: Annotated[int, Field(ge=1)] = 200  # of one address
+
     smtp_host: str = "127.0.0.1"
     smtp_port: Port = 2525
     mail_from: str = "clarion@clarion.invalid"
@@ -154,4 +162,4 @@ class Settings(BaseSettings):
 def _text(value: Any) -> str:
     if isinstance(value, SecretStr):
         return value.get_secret_value()
-    return json.dumps(value) if isinstance(value, tuple) else str(value)
+    return json.dumps(value) if isinstance(value, tuple | dict) else str(value)

@@ -97,7 +97,7 @@ class Lockouts:
 
         Failures while it is locked do not count, so that a lock always ends.
         """
-        now, network = self._clock(), _network(address)
+        now, network = self._clock(), network_of(address)
         known = self._guessers.get(network)
         if known is None or now - known.last > FORGIVEN_AFTER:
             known = _Guesser(since=now, last=now)
@@ -137,7 +137,7 @@ class _Recent(Generic[Value]):
             self._values.popitem(last=False)
 
 
-def _network(address: str) -> str:
+def network_of(address: str) -> str:
     """Who can be told apart: an IPv4 address, or the /64 of an IPv6 one, which one customer has (RFC 6177)."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])

@@ -77,16 +77,27 @@ class Principals:
                 often; 503, the issuer of its token is away.
             BrokerUnavailable: nobody can tell now.
         """
-        presented = _presented(request)
+        credential = await self.log_in(_presented(request), request.client.host if request.client else "")
+        principal = await self.known_by(credential)
+        self._charge(request, principal)
+        return principal
+
+    async def log_in(self, presented: str, address: str) -> Credential:
+        """What the store knows the owner of this API key or token by, whom `known_by` tells.
+
+        Raises:
+            Problem: 401, it is none of ours, and the failure is counted for the address; 429, the address failed too
+                often; 503, the issuer of the token is away.
+            BrokerUnavailable: nobody can tell now.
+        """
         try:
             credential = await self._credential(presented)
-            principal = await self._known_by(credential)
+            await self.known_by(credential)
         except Problem as refusal:
-            self._count_failure(request, refusal)
+            self._count_failure(address, refusal)
             raise
-        self._charge(request, principal)
         self._uses.note(*credential)
-        return principal
+        return credential
 
     async def check_again(self, request: Request) -> None:
         """Once more, where time has passed since `of`: a body may take as long to come as its sender likes.
@@ -95,13 +106,13 @@ class Principals:
             Problem: 401, what the caller came with has ended or was revoked meanwhile; 503 as above.
             BrokerUnavailable: nobody can tell now.
         """
-        await self._known_by(await self._credential(_presented(request)))
+        await self.known_by(await self._credential(_presented(request)))
 
-    def _count_failure(self, request: Request, refusal: Problem) -> None:
+    def _count_failure(self, address: str, refusal: Problem) -> None:
         """Raises Problem 429 instead, where the address is locked."""
         if refusal.answer.status != 401:
             return
-        wait = self._limits.lockouts.failed(request.client.host if request.client else "")
+        wait = self._limits.lockouts.failed(address)
         if wait:
             raise _too_many(wait, "locked", "too many wrong keys or tokens from this address", "use a valid one, or")
 
@@ -125,7 +136,8 @@ class Principals:
         except IssuerAway:
             raise Problem(ISSUER_AWAY) from None
 
-    async def _known_by(self, credential: Credential) -> Principal:
+    async def known_by(self, credential: Credential) -> Principal:
+        """Whose it is; Problem 401 where it was revoked or has ended meanwhile."""
         until, principal = self._known.get(credential, (0.0, None))
         if principal is not None and self._clock() < until:
             return principal
