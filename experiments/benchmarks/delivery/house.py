@@ -24,17 +24,22 @@ from serving.stopping import cancel_on_signals
 from serving.supervisor import Supervisor
 from serving.topology import topology
 
+SENDER = "bench"
 READY = b"ready\n"
 READY_WITHIN = 240.0
 STOPPED_WITHIN = 60.0
 
 
 def settings_for(home: Path, *, smtp_port: int) -> Settings:
-    """Settings of one in a folder of its own, on free ports; it delivers to `smtp_port` of this machine."""
-    provider, http = free_ports(2)
+    """Settings of one in a folder of its own, on free ports; it delivers to `smtp_port` of this machine, and what
+    comes from this machine without AUTH is `SENDER`'s. Its quota is off, as Postfix has none."""
+    provider, http, intake = free_ports(3)
     return Settings.read(
         home=home,
         http_port=http,
+        intake_port=intake,
+        intake_networks={"127.0.0.0/8": SENDER},
+        rate=0.0,
         smtp_host="127.0.0.1",
         smtp_port=smtp_port,
         provider_url=f"http://127.0.0.1:{provider}",
@@ -71,9 +76,8 @@ async def _run(settings: Settings, *, alone: bool) -> None:
     cancel_on_signals()
     if settings.artefact is None:
         raise ConfigurationError("no model; set CLARION_ARTEFACT")
-    chosen = [programs.broker(settings)]
-    if not alone:
-        chosen += [programs.sandbox(settings), programs.gateway(settings, settings.artefact)]
+    stages = [] if alone else [programs.sandbox(settings), programs.gateway(settings, settings.artefact)]
+    chosen = [programs.broker(settings), *stages, programs.intake(settings)]
     async with Supervisor(chosen, settings.home) as supervisor:
         await supervisor.ready(READY_WITHIN)
         sys.stdout.buffer.write(READY)
