@@ -60,7 +60,7 @@ class _Stand:
 
 
 async def serve(
-    stage: Stage, client: Client, handle: Handler, *, concurrency: int = 32, unfunded: Shortfall | None = None
+    stage: Stage, client: Client, handle: Handler, *, concurrency: int = 8, unfunded: Shortfall | None = None
 ) -> None:
     """Work for the stage until cancelled or the client is closed, on at most `concurrency` notifications at once."""
     stand = _Stand(stage, handle, unfunded, Outages(stage))

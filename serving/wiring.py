@@ -24,15 +24,19 @@ if TYPE_CHECKING:
 
 LONG_CONTEXT = 256
 """Tokens that reanalysis reads, where classification reads the model's own (shorter) length."""
+AT_ONCE = 16
+"""On how many notifications a stage works at once, their mails in memory: the more, the more share a commit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wired:
-    """A stage's handler; what it says when the wallet is empty; the scorer, for classification."""
+    """A stage's handler; what it says when the wallet is empty; the scorer, for classification; on how many
+    notifications it works at once."""
 
     handle: Handler
     unfunded: Shortfall | None = None
     scorer: "Scorer | None" = None
+    concurrency: int = AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)
