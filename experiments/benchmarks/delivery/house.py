@@ -56,7 +56,7 @@ def running(settings: Settings, artefact: Path, *, alone: bool = False) -> Itera
         ConfigurationError: it does not start; the last line of what it printed says why.
     """
     if not settings.keys.exists():
-        settings.topology.parent.mkdir(parents=True)
+        settings.topology.parent.mkdir(parents=True, exist_ok=True)
         make_keys(settings)
         topology().write(settings.topology)
     command = [sys.executable, "-m", "experiments.benchmarks.delivery.house", *(["--alone"] if alone else [])]

@@ -68,9 +68,9 @@ class Sink:
 
 
 @contextmanager
-def sink() -> Iterator[Sink]:
-    """An `smtp-sink` until the block is left."""
-    (port,) = free_ports(1)
+def sink(port: int = 0) -> Iterator[Sink]:
+    """An `smtp-sink` until the block is left, on a free port where none is named."""
+    port = port or free_ports(1)[0]
     command = ["smtp-sink", *(["-u", "nobody"] if os.getuid() == 0 else []), "-c", f"127.0.0.1:{port}", "1000"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     try:

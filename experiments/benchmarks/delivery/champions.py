@@ -1,4 +1,4 @@
-"""A champion that says the same of every mail: an artefact as any other, whose graph and tokenizer read nothing.
+"""Champions to whom all mail is urgent: one whose graph and tokenizer read nothing, and the starter, that asks for 0.
 
 What stands around the model stays: the mail is opened, parsed, rendered, and its history is read and written.
 """
@@ -19,7 +19,7 @@ from training.registry import STARTER
 _LOGIT = 4.0
 
 
-def write_constant(folder: Path) -> Path:
+def constant(folder: Path) -> Path:
     """The folder, now an artefact that finds all mail urgent."""
     folder.mkdir(parents=True)
     shutil.copy(STARTER / "artefact.json", folder)
@@ -33,7 +33,16 @@ def write_constant(folder: Path) -> Path:
     answer = ops.result(ops.constant(np.array([_LOGIT], dtype=np.float32)))
     ov.save_model(ov.Model([answer], inputs, "constant"), folder / GRAPH)
     Tokenizer(WordLevel({"[UNK]": 0}, unk_token="[UNK]")).save(str(folder / TOKENIZER))  # noqa: S106 - no secret
-    replace(
-        describe(folder), version="constant", certificates=(), bound=None, thresholds=Thresholds(0.5, None, (0.5, 0.5))
-    ).write(folder)
+    return _lowered(folder, "constant")
+
+
+def starter(folder: Path) -> Path:
+    """The folder, now the starter champion: it scores as ever, and any score is urgent."""
+    shutil.copytree(STARTER, folder)
+    return _lowered(folder, "starter, any score")
+
+
+def _lowered(folder: Path, version: str) -> Path:
+    any_score = Thresholds(0.0, None, (0.0, 0.0))
+    replace(describe(folder), version=version, certificates=(), bound=None, thresholds=any_score).write(folder)
     return folder
