@@ -12,20 +12,11 @@ import sys
 import time
 
 from serving import core_dumps
-from serving.addresses import domain_of
 from serving.errors import ClarionError, NotThereYet
-from serving.gateway.limits import Lockouts, Rates
-from serving.gateway.principals import Limits, Principals
 from serving.gateway.uses import Uses
-from serving.intake.acceptance import Acceptance
-from serving.intake.callers import Callers
-from serving.intake.door import Door, Patience
-from serving.intake.server import Server, read_tls
-from serving.intake.session import Parts
-from serving.keyring import load_sealing
+from serving.intake.server import Server
+from serving.intake.wiring import make_parts
 from serving.queue.client import Client
-from serving.return_addresses import ReturnAddresses
-from serving.sealing import load_lookup
 from serving.settings import Settings
 from serving.stopping import cancel_on_signals
 
@@ -51,37 +42,14 @@ async def run(settings: Settings) -> None:
     await client.close()
 
 
-def make_parts(settings: Settings, client: Client, uses: Uses) -> Parts:
-    """What the connections share. Raises ConfigurationError naming the key, network or certificate that is wrong."""
-    domain = domain_of(settings.mail_from) or "clarion.invalid"
-    lookup = load_lookup(settings.keys)
-    limits = Limits(Rates(settings.rate, settings.burst, time.monotonic), Lockouts(time.monotonic))
-    principals = Principals(client, time.time, limits=limits, uses=uses, tokens=None)
-
-    async def is_enrolled(address: str) -> bool:
-        return bool(await client.query("recipient", lookup=lookup.address(address).hex()))
-
-    return Parts(
-        hostname=domain,
-        domain=domain,
-        largest=settings.max_body,
-        callers=Callers(client, principals, limits.rates, settings.intake_networks, time.time),
-        acceptance=Acceptance(client, load_sealing(settings.keys, "content"), lookup, domain, time.time),
-        is_enrolled=is_enrolled,
-        addresses=ReturnAddresses(lookup.derive("return"), domain),
-        door=Door(settings.intake_connections, settings.intake_connections_each),
-        patience=Patience(),
-        tls=read_tls(settings.intake_certificate, settings.intake_key),
-    )
-
-
 def main() -> int:
     """The command; 2 when it cannot start as it is set up."""
     core_dumps.forbid()
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    gc.freeze()
+    gc.freeze()  # what was imported stays; and little here forms cycles
+    gc.set_threshold(50_000, 20, 20)
     try:
         asyncio.run(run(Settings.read()))
     except NotThereYet as error:

@@ -55,9 +55,9 @@ def read_mail(argument: str | None, *, largest: int, is_extended: bool) -> Mail:
     """
     path, parameters = _read(argument, "FROM:", is_extended=is_extended)
     is_utf8 = _flag(parameters, "SMTPUTF8")
+    _check_ascii(path, is_utf8=is_utf8)
     if path and not _is_sender(path):
         raise Refusal("553 5.1.7 The sender is no address; write MAIL FROM:<name@example.org>, or <> for none")
-    _check_ascii(path, is_utf8=is_utf8)
     _check_size(parameters.pop("SIZE", None), largest)
     if (parameters.pop("BODY", None) or "7BIT").upper() not in ("7BIT", "8BITMIME"):
         raise Refusal("501 5.5.4 BODY is 7BIT or 8BITMIME")

@@ -15,6 +15,7 @@ from typing import Any, cast
 from aiosmtpd.smtp import SMTP, TLSSetupException
 
 from serving.errors import BrokerUnavailable
+from serving.gateway.limits import network_of
 from serving.intake import replies
 from serving.intake.door import Door, Patience
 from serving.intake.replies import Refusal
@@ -32,6 +33,17 @@ _TOO_MANY_RECIPIENTS = "452 4.5.3"
 _log = logging.getLogger(__name__)
 
 
+class _NoHandler:
+    """There are no hooks: what aiosmtpd would ask them, `Connection` does."""
+
+    def __dir__(self) -> list[str]:
+        return []
+
+
+_NO_HANDLER = _NoHandler()
+_COMMANDS = [name for name in dir(SMTP) if name.startswith("smtp_")]
+
+
 class Connection(SMTP):
     """What a client may do beside sending mail: greet, encrypt, and be sent away."""
 
@@ -42,12 +54,12 @@ class Connection(SMTP):
     def __init__(self, hostname: str, door: Door, patience: Patience, tls: ssl.SSLContext | None, largest: int) -> None:
         """Without `tls` there is no STARTTLS; `largest` is a mail's octets."""
         self._door, self._patience, self._largest = door, patience, largest
-        self._address = ""
+        self._address = self._network = ""
         self._is_let_in = False
         self._errors, self._idle_commands = 0, 0
         self._whole: asyncio.TimerHandle | None = None
         super().__init__(
-            None,
+            _NO_HANDLER,
             data_size_limit=largest,
             enable_SMTPUTF8=True,
             hostname=hostname,
@@ -57,6 +69,10 @@ class Connection(SMTP):
             loop=asyncio.get_running_loop(),
         )
         self._smtp_methods = _Commands(self._smtp_methods, self._unknown)
+
+    def __dir__(self) -> list[str]:
+        """aiosmtpd looks at everything that this names for each connection, which would take as long as a mail."""
+        return _COMMANDS
 
     @property
     def is_encrypted(self) -> bool:
@@ -90,7 +106,8 @@ class Connection(SMTP):
         """A client came, or has finished its TLS handshake: then all that it said before is forgotten (RFC 3207)."""
         if self._original_transport is None:
             self._address = str((transport.get_extra_info("peername") or ("",))[0])
-            refusal = self._door.enter(self._address)
+            self._network = network_of(self._address)
+            refusal = self._door.enter(self._network)
             if refusal is not None:
                 transport.write(f"{refusal}\r\n".encode())
                 transport.close()
@@ -104,7 +121,7 @@ class Connection(SMTP):
         if not self._is_let_in:
             return
         self._is_let_in = False
-        self._door.leave(self._address)
+        self._door.leave(self._network)
         if self._whole is not None:
             self._whole.cancel()
         super().connection_lost(error)

@@ -4,8 +4,6 @@ import asyncio
 from collections import Counter
 from dataclasses import dataclass
 
-from serving.gateway.limits import network_of
-
 MOST_HELD = 192 << 20
 """Octets of mail that are on their way into the store, of all connections."""
 MOST_WAITING = 2_000
@@ -39,9 +37,9 @@ class Door:
         self._quiet = asyncio.Event()
         self._quiet.set()
 
-    def enter(self, address: str) -> str | None:
-        """A connection came; the reply with which it is sent away, None where it is let in."""
-        network = network_of(address)
+    def enter(self, network: str) -> str | None:
+        """A connection came from what `network_of` tells; the reply with which it is sent away, None where it is let
+        in."""
         if self._inside >= self._most:
             return "421 4.3.2 Too many connections; try again in a moment"
         if self._connections[network] >= self._most_each:
@@ -50,9 +48,8 @@ class Door:
         self._inside += 1
         return None
 
-    def leave(self, address: str) -> None:
+    def leave(self, network: str) -> None:
         """A connection that was let in has ended."""
-        network = network_of(address)
         self._inside -= 1
         self._connections[network] -= 1
         if not self._connections[network]:

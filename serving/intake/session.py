@@ -29,9 +29,24 @@ MOST_FAILED_LOGINS = 3
 _ALL = 1 << 30  # octets that the reader holds: less, so that none stays behind in it
 
 
+def is_here(address: str) -> bool:
+    """Whether the client runs on this machine."""
+    try:
+        return ip_address(_plain(address)).is_loopback
+    except ValueError:
+        return False
+
+
+def _plain(address: str) -> str:
+    """The address without its zone; IPv4 as such, also where it came through an IPv6 socket."""
+    found = address.partition("%")[0]
+    return found.removeprefix("::ffff:") if "." in found else found
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What all connections share. `returned` takes the mail to addresses of our own; without it nobody reads them."""
+    """What all connections share. `returned` takes the mail to addresses of our own; without it nobody reads them.
+    `is_near` tells the addresses whose connections nobody can listen to."""
 
     hostname: str
     domain: str
@@ -44,6 +59,7 @@ class Parts:
     patience: Patience
     tls: ssl.SSLContext | None = None
     returned: ReturnHandler | None = None
+    is_near: Callable[[str], bool] = is_here
 
 
 @dataclass(slots=True)
@@ -67,6 +83,7 @@ class Session(Connection):
         self.is_busy = False
         self._login: Caller | None = None
         self._failed_logins = 0
+        self._is_near = False
         self._begun: Begun | None = None
         super().__init__(parts.hostname, parts.door, parts.patience, parts.tls, parts.largest)
 
@@ -78,17 +95,19 @@ class Session(Connection):
     @property
     def extensions(self) -> list[str]:
         """See Connection; AUTH where nobody can read the key on its way."""
-        return [*super().extensions, "AUTH PLAIN LOGIN"] if self._may_log_in else super().extensions
+        offered = super().extensions
+        return [*offered, "AUTH PLAIN LOGIN"] if self._may_log_in else offered
 
     @property
     def _may_log_in(self) -> bool:
-        return self.is_encrypted or _is_here(self._address)
+        return self.is_encrypted or self._is_near
 
     def connection_made(self, transport: Any) -> None:
         """See Connection: after a TLS handshake nobody has logged in (RFC 3207 section 4.2)."""
         self._login = None
         super().connection_made(transport)
         if self._is_let_in:
+            self._is_near = self._parts.is_near(self._address)
             self._sessions.add(self)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -258,17 +277,3 @@ class Session(Connection):
         """See RFC 3848 and RFC 6531 section 4.3."""
         name = "UTF8SMTP" if mail.is_utf8 else "ESMTP" if self.is_extended else "SMTP"
         return name + "S" * self.is_encrypted + "A" * (self._login is not None)
-
-
-def _is_here(address: str) -> bool:
-    """Whether the client runs on this machine."""
-    try:
-        return ip_address(_plain(address)).is_loopback
-    except ValueError:
-        return False
-
-
-def _plain(address: str) -> str:
-    """The address without its zone; IPv4 as such, also where it came through an IPv6 socket."""
-    found = address.partition("%")[0]
-    return found.removeprefix("::ffff:") if "." in found else found

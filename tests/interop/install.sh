@@ -15,4 +15,8 @@ export DEBIAN_FRONTEND=noninteractive
 # Otherwise a Postfix of the whole machine's would be set up and started.
 case $missing in *postfix*) echo "postfix postfix/main_mailer_type select No configuration" | $as_root debconf-set-selections ;; esac
 $as_root apt-get update -qq
+# Postfix would ask what it is for; it is only started by tests, with a configuration of their own.
+case " $missing " in *" postfix "*)
+    echo "postfix postfix/main_mailer_type select No configuration" | $as_root debconf-set-selections ;;
+esac
 $as_root apt-get install -y -qq --no-install-recommends $missing
