@@ -10,9 +10,11 @@ from typing import Any, Protocol
 
 from serving.encryption.bundle import METHODS, Block, blocks
 from serving.encryption.certificates import Unusable
-from serving.encryption.expiry import AHEAD, expiring
+from serving.encryption.expiry import usable_until
 from serving.errors import Unsealable
 from serving.sealing import UnsealingKey
+
+AHEAD = timedelta(days=30)
 
 
 class Reader(Protocol):
@@ -64,8 +66,8 @@ def _judge(block: Block, address: str, now: datetime, within: timedelta) -> Laps
     certificate = block.read(address, now)
     if isinstance(certificate, Unusable):
         return Lapsing(address, block, None, certificate.reason)
-    ending = expiring([certificate], now, within)
-    return Lapsing(address, block, ending[0].until, "") if ending else None
+    until = usable_until(certificate)
+    return None if until is None or until > now + within else Lapsing(address, block, until, "")
 
 
 async def _recipients(reader: Reader, page_size: int) -> AsyncIterator[dict[str, Any]]:

@@ -56,15 +56,15 @@ class Learning:
         if not rows:
             return
         held = rows[0]["certificate"]
-        sealed = await asyncio.to_thread(self._kept, held, values, address, _written_at(mail, accepted_at))
+        sealed = await asyncio.to_thread(self._kept, held, values[0], address, _written_at(mail, accepted_at))
         if sealed is None:
             return
         await self._store.execute("change_certificate", lookup=rows[0]["lookup"], certificate=sealed, held=held)
 
-    def _kept(self, held: str | None, values: list[bytes], address: str, now: datetime) -> str | None:
+    def _kept(self, held: str | None, value: bytes, address: str, now: datetime) -> str | None:
         """The sealed certificate to keep in place of the one that is held; None where that stays."""
         text = "" if held is None else self._content.unseal(bytes.fromhex(held)).decode()
-        kept = learned(text, values, address, now)
+        kept = learned(text, value, address, now)
         return None if kept is None else self._content.sealing_key.seal(kept.encode()).hex()
 
 

@@ -16,7 +16,7 @@ _HEADER_END = re.compile(rb"\n\r?\n")  # it and the next two begin with an octet
 _BARE_LF = re.compile(rb"\n(?<!\r\n)")
 _FIELD_END = re.compile(rb"\n(?![ \t])")
 _FIELD = re.compile(rb"([!-9;-~]+)[ \t]*:")
-_TOO_LONG = re.compile(rb"(?:\A|\n)[^\n]{%d}" % (LONGEST_LINE + 1))
+_TOO_LONG = re.compile(rb"(?:\A|\n)[^\r\n]{%d}" % (LONGEST_LINE + 1))
 
 
 @dataclass(frozen=True, slots=True)

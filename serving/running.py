@@ -56,7 +56,8 @@ async def _stand_ins(settings: Settings) -> list[Program]:
     chosen = []
     if urlsplit(settings.provider_url).hostname in LOCAL:
         chosen.append(programs.sandbox(settings))
-    if settings.smtp_host in LOCAL and not await listens(settings.smtp_port)():
+    is_relayed = settings.delivery == "smarthost" and settings.smtp_host in LOCAL
+    if is_relayed and not await listens(settings.smtp_port)():
         chosen.append(programs.receiver(settings))
     return chosen
 
@@ -72,7 +73,8 @@ def _step(console: Console, text: str) -> AbstractContextManager[object]:
 def _announce(console: Console, settings: Settings, chosen: list[Program]) -> None:
     url = f"http://127.0.0.1:{settings.http_port}"
     is_kept = any(program.name == "receiver" for program in chosen)
-    mail = f"kept in {settings.maildir}" if is_kept else f"{settings.smtp_host}:{settings.smtp_port}"
+    to = "by MX" if settings.delivery == "mx" else f"{settings.smtp_host}:{settings.smtp_port}"
+    mail = f"kept in {settings.maildir}" if is_kept else to
     body = '{"from": "ops@example.org", "to": "you@example.net", "subject": "Disk full", "text": "db1 is full"}'
     lines = (
         f"HTTP    {url} · POST /v1/notify · POST /v1/classify · GET /v1/health · GET /metrics",

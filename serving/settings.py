@@ -20,6 +20,7 @@ PROTECTED = r"^(https://[^/\s]+|http://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?)(
 """URLs whose answers nobody on the way can change: HTTPS, or this machine."""
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
+TlsPolicy = Literal["plain", "opportunistic", "required"]
 
 
 class Settings(BaseSettings):
@@ -49,8 +50,22 @@ class Settings(BaseSettings):
     intake_connections: Annotated[int, Field(ge=1)] = 1_000
     intake_connections_each: Annotated[int, Field(ge=1)] = 200  # of one address
 
-    smtp_host: str = "127.0.0.1"
-    smtp_port: Port = 2525
+    delivery: Literal["smarthost", "mx"] = "smarthost"  # all mail to one server, or each domain's to its own
+    smtp_host: str = "127.0.0.1"  # the smarthost
+    smtp_port: Port = 2525  # 465: TLS from the first octet on
+    smtp_user: str = ""  # that the smarthost knows us by; TLS is required then, and verified
+    smtp_password: SecretStr = SecretStr("")
+    smtp_hostname: str = ""  # what we say in EHLO, and an MX that is us; empty: the domain of `mail_from`
+    smtp_ca_file: Path | None = None  # PEM, trusted besides what this machine trusts
+    mx_port: Port = 25
+    tls_policy: TlsPolicy = "opportunistic"  # towards all servers; `required` is verified for the server's name
+    tls_exceptions: dict[str, TlsPolicy] = {}  # of domains, by MX
+    mta_sts: bool = True  # by MX: whether policies of domains (RFC 8461) are asked for and followed
+    delivery_places: Annotated[int, Field(ge=4, le=1024)] = 64  # mails in the making at once, in each process
+    delivery_connections: Annotated[int, Field(ge=1)] = 10  # of them to one destination: smarthost, or domain
+    mx_rate: Annotated[float, Field(ge=0)] = 20.0  # mails a second to one domain; 0: any
+    connection_mails: Annotated[int, Field(ge=1)] = 100  # over one connection
+    connection_idle: Annotated[float, Field(gt=0)] = 30.0
     mail_from: str = "clarion@clarion.invalid"
     dkim_selector: Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$")] = "clarion"
     delivery_expiry: float = 5 * 86_400.0

@@ -40,6 +40,7 @@ class Work:
     body: bytes
     accepted_at: float
     note: Callable[[str, Mapping[str, Any]], Awaitable[None]]
+    urgent: bool = False
 
 
 Handler = Callable[[Work], Awaitable[Outcome]]
@@ -211,6 +212,7 @@ def work_of(lease: Lease) -> Work:
         body=lease.body,
         accepted_at=lease.accepted_at,
         note=lease.note,
+        urgent=lease.urgent,
     )
 
 

@@ -185,26 +185,30 @@ def _payment(parts: Parts) -> Wired:
 
 
 def _delivery(parts: Parts) -> Wired:
-    from serving.addresses import domain_of
-    from serving.delivery.connections import Destination
+    from serving.delivery.outbound import router
     from serving.delivery.schedule import Schedule
     from serving.delivery.signing import load_dkim_key
     from serving.delivery.stage import Delivery
+    from serving.delivery.tls import contexts
 
     settings = parts.settings
-    hostname = domain_of(settings.mail_from) or "clarion.invalid"
-    destination = Destination(settings.smtp_host, settings.smtp_port, hostname)
-    key = load_unsealing(settings.keys, "delivery")
+    chance = random.Random()  # noqa: S311 - jitter needs no secrecy
     delivery = Delivery(
-        key,
-        destination,
+        load_unsealing(settings.keys, "delivery"),
+        router(settings, chance),
         expiry=settings.delivery_expiry,
-        random=random.Random(),  # noqa: S311 - jitter needs no secrecy
+        random=chance,
         schedule=Schedule(first=settings.first_retry, cap=settings.longest_retry),
+        places=settings.delivery_places,
+        connections=settings.delivery_connections,
+        rate=settings.mx_rate if settings.delivery == "mx" else 0.0,
+        mails=settings.connection_mails,
+        idle=settings.connection_idle,
+        tls=contexts(settings.smtp_ca_file),
         dkim=load_dkim_key(settings.keys, settings.mail_from, settings.dkim_selector),
     )
     parts.resources.push_async_callback(delivery.close)
-    return Wired(delivery.handle)
+    return Wired(delivery.handle, concurrency=settings.delivery_places)
 
 
 def _settlement(parts: Parts) -> Wired:

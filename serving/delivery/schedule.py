@@ -17,10 +17,14 @@ class Schedule:
 
     def delay(self, attempt: int, random: Random) -> float:
         """Seconds to wait after the attempt (1 = first) has failed."""
+        return random.uniform(*self.bounds(attempt))
+
+    def bounds(self, attempt: int) -> tuple[float, float]:
+        """The shortest and the longest wait after the attempt, in seconds."""
         exponent = min(max(attempt - 1, 0), _LARGEST_EXPONENT)
         # The cap allows for the jitter, so that a crowd that reached it stays spread out.
         middle = min(self.first * self.factor**exponent, self.cap / (1 + self.jitter))
-        return middle * random.uniform(1 - self.jitter, 1 + self.jitter)
+        return middle * (1 - self.jitter), middle * (1 + self.jitter)
 
 
 PATIENT = Schedule()

@@ -1,12 +1,12 @@
 """One mail transaction (RFC 5321 3.3): what the receiver said, as a value."""
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from aiosmtplib import SMTP, SMTPException, SMTPResponseException, SMTPServerDisconnected, SMTPTimeoutError
 from aiosmtplib.email import parse_address
 
-from serving.delivery.connections import Connections
 from serving.delivery.parcel import Parcel
 from serving.delivery.replies import clean, is_permanent
 from serving.values import Receipt
@@ -15,28 +15,36 @@ from serving.values import Receipt
 @dataclass(frozen=True, slots=True)
 class Failure:
     """The receiver does not have the mail, or nobody knows; `permanent` when another try would end the same,
-    `unreachable` when there was nobody to speak to."""
+    `unreachable` when there was nobody to speak to, `broken` when a server stopped answering."""
 
     reply: str
     permanent: bool
     unreachable: bool = False
+    broken: bool = False
 
 
 async def send(
-    connections: Connections, parcel: Parcel, *, before_data: Callable[[], Awaitable[None]], data_timeout: float
+    connect: Callable[[], AbstractAsyncContextManager[SMTP]],
+    parcel: Parcel,
+    *,
+    before_data: Callable[[], Awaitable[None]],
+    data_timeout: float,
 ) -> Receipt | Failure:
-    """The receiver's 250 or why there is none. `before_data` runs when everything is agreed and nothing is sent yet;
-    what it raises ends the transaction. `data_timeout` is seconds for the content and the reply to it."""
+    """The receiver's 250 or why there is none, over a connection that `connect` lends. `before_data` runs when
+    everything is agreed and nothing is sent yet; what it raises ends the transaction. `data_timeout` is seconds for
+    the content and the reply to it."""
     try:
-        async with connections.borrow() as smtp:
+        async with connect() as smtp:
             return _refusal(smtp, parcel) or await _transact(smtp, parcel, before_data, data_timeout)
     except SMTPResponseException as error:
         reply = clean(f"{error.code} {error.message}", parcel.mail_from, parcel.rcpt_to)
-        return Failure(reply, is_permanent(error.code))
+        return Failure(reply, is_permanent(error.code, error.message))
     except ConnectionError as error:
         return Failure(clean(str(error)), permanent=False, unreachable=True)
     except (SMTPException, OSError) as error:
-        return Failure(f"the connection broke before the content was sent ({type(error).__name__})", permanent=False)
+        return Failure(
+            f"the connection broke before the content was sent ({type(error).__name__})", permanent=False, broken=True
+        )
 
 
 async def _transact(
@@ -54,7 +62,8 @@ async def _data(smtp: SMTP, parcel: Parcel, data_timeout: float) -> Receipt | Fa
         response = await smtp.data(parcel.mail, timeout=data_timeout)
     except (SMTPServerDisconnected, SMTPTimeoutError):
         smtp.close()
-        return Failure("no reply to the content: it may have arrived, and goes again as the same mail", permanent=False)
+        lost = "no reply to the content: it may have arrived, and goes again as the same mail"
+        return Failure(lost, permanent=False, broken=True)
     return Receipt(response.code, clean(response.message, parcel.mail_from, parcel.rcpt_to), parcel.message_id)
 
 

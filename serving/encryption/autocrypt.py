@@ -8,8 +8,6 @@ ourselves: it invites mail that is sealed to us, and the gateway reads none.
 import base64
 import binascii
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 
 from pysequoia import Cert
@@ -27,17 +25,8 @@ _KNOWN = frozenset({"addr", "prefer-encrypt", "keydata"})
 _SPACE = re.compile(r"[ \t\r\n]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Announcement:
-    """What one field says: whose key, the key's octets, and whether its owner wants every mail sealed."""
-
-    address: str
-    key: bytes
-    prefers_encryption: bool
-
-
-def read_field(value: bytes, from_address: str) -> Announcement | Unusable:
-    """What the field's value says, or why it does not count.
+def read_field(value: bytes, from_address: str) -> bytes | Unusable:
+    """The key's octets in the field's value, or why it does not count.
 
     Invalid is what is larger than 10 KiB, is not for the From address, does not end in `keydata`, names an attribute
     twice, or has one that is not known and whose name does not begin with an underscore.
@@ -52,23 +41,13 @@ def read_field(value: bytes, from_address: str) -> Announcement | Unusable:
     if canonical_address(attributes["addr"]) != canonical_address(from_address):
         return Unusable("the Autocrypt field is not for the address that the mail is from")
     try:
-        key = base64.b64decode(_SPACE.sub("", attributes["keydata"]), validate=True)
+        return base64.b64decode(_SPACE.sub("", attributes["keydata"]), validate=True)
     except (binascii.Error, ValueError):
         return Unusable("the Autocrypt field is malformed")
-    return Announcement(attributes["addr"], key, attributes.get("prefer-encrypt") == "mutual")
 
 
-def announced(values: Sequence[bytes], from_address: str) -> Announcement | Unusable:
-    """What a mail's Autocrypt fields say, of which exactly one must be valid; else why they say nothing."""
-    read = [read_field(value, from_address) for value in values]
-    valid = [each for each in read if isinstance(each, Announcement)]
-    if len(valid) > 1:
-        return Unusable("the mail has several valid Autocrypt fields")
-    return valid[0] if valid else next(iter(read), Unusable("the mail has no Autocrypt field"))
-
-
-def learned(held: str, values: Sequence[bytes], from_address: str, now: datetime) -> str | None:
-    """The bundle that is kept after a mail with these Autocrypt fields, None where it stays `held` ("": nothing is).
+def learned(held: str, value: bytes, from_address: str, now: datetime) -> str | None:
+    """The bundle that is kept after a mail with this one Autocrypt field, None where it stays `held` ("": nothing is).
 
     Ask only for a mail whose From domain has signed the field, from this one address, neither
     `Auto-Submitted: auto-replied` nor a `multipart/report`. `now` is the mail's Date, or the time of its arrival if
@@ -80,10 +59,10 @@ def learned(held: str, values: Sequence[bytes], from_address: str, now: datetime
         return None
     if any(each.source is not Source.AUTOCRYPT or (each.since is not None and each.since > now) for each in origins):
         return None
-    announcement = announced(values, from_address)
-    if isinstance(announcement, Unusable):
+    key = read_field(value, from_address)
+    if isinstance(key, Unusable):
         return None
-    certificate = read_certificate(announcement.key, from_address, now)
+    certificate = read_certificate(key, from_address, now)
     merged = certificate if isinstance(certificate, Unusable) else merge(known, certificate, from_address, now)
     if isinstance(merged, Unusable) or any(_holds(block, merged) for block in known):
         return None

@@ -1,8 +1,6 @@
 """When a certificate stops being usable, so that its owner and the operator hear of it before mail is held."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from cryptography import x509
 from pysequoia import Cert
@@ -10,15 +8,6 @@ from pysequoia import Cert
 from serving.encryption.certificates import encryption_ends
 
 Certificate = Cert | x509.Certificate
-AHEAD = timedelta(days=30)
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """A certificate that nothing can be sealed to from `until` on."""
-
-    certificate: Certificate
-    until: datetime
 
 
 def usable_until(certificate: Certificate) -> datetime | None:
@@ -37,13 +26,6 @@ def usable_until(certificate: Certificate) -> datetime | None:
         raise ValueError("the certificate cannot encrypt")
     bounds = [_latest(ends), certificate.expiration]
     return min((bound for bound in bounds if bound is not None), default=None)
-
-
-def expiring(certificates: Iterable[Certificate], now: datetime, within: timedelta = AHEAD) -> list[Ending]:
-    """Those of the certificates that stop being usable by `now + within`, or did already; the first to end first."""
-    dated = [(certificate, usable_until(certificate)) for certificate in certificates]
-    ending = [Ending(certificate, until) for certificate, until in dated if until is not None and until <= now + within]
-    return sorted(ending, key=lambda each: each.until)
 
 
 def _latest(ends: list[datetime | None]) -> datetime | None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -12,7 +12,8 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from nacl.public import PrivateKey
 
-from serving.delivery.connections import Destination
+from serving.delivery.connections import Connections
+from serving.delivery.routes import Server, Smarthost
 from serving.delivery.schedule import Schedule
 from serving.delivery.stage import Delivery
 from serving.errors import Refused, Temporary
@@ -135,7 +136,7 @@ def work(history: History, *, attempt: int = 1, mail: bytes = MAIL, rcpt_to: str
 def delivery(port: int, *, clock: Callable[[], float] = lambda: 1000.0) -> Delivery:
     return Delivery(
         KEY,
-        Destination("127.0.0.1", port, "clarion.example"),
+        Smarthost("127.0.0.1", port, "clarion.example"),
         expiry=3600.0,
         random=Random(1),  # noqa: S311
         schedule=Schedule(first=10.0, jitter=0.0),
@@ -244,6 +245,59 @@ async def test_a_kept_connection_that_the_receiver_has_closed_costs_no_attempt(r
 
     assert isinstance(outcome, Sent)
     assert len(receiver.sessions) == 2
+
+
+async def test_a_connection_ends_after_so_many_mails(receiver: Receiver) -> None:
+    """Receivers cut off who never stops, sometimes in the middle of a mail."""
+    stage = Delivery(
+        KEY, Smarthost("127.0.0.1", receiver.port, "x.example"), expiry=9.0, random=Random(1), mails=2  # noqa: S311
+    )  # fmt: skip
+    for _ in range(5):
+        await stage.handle(work(History(receiver.events)))
+    await stage.close()
+
+    assert len(receiver.servers) == 3
+    assert len(receiver.kept) == 5
+
+
+async def test_idle_connections_are_few_over_all_destinations() -> None:
+    """A thousand domains must not keep a thousand connections open; the one that is idle longest goes first."""
+    async with AsyncExitStack() as stack:
+        receivers = [await stack.enter_async_context(listening(Receiver())) for _ in range(3)]
+        servers = [Server("127.0.0.1", each.port, "x.example") for each in receivers]
+        connections = Connections("clarion.example", timeout=5.0, keep=2)
+        for server in (*servers, servers[1]):
+            async with connections.borrow([server]):
+                pass
+
+        assert connections.idle == 2
+        assert [len(each.servers) for each in receivers] == [1, 1, 1]
+        async with connections.borrow([servers[0]]):
+            pass
+        assert len(receivers[0].servers) == 2
+        await connections.close()
+
+
+async def test_the_next_server_is_tried_where_the_first_is_away_or_does_not_want_us(receiver: Receiver) -> None:
+    """RFC 5321 section 5.1: a second MX is there for such days."""
+
+    async def refuse(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"421 4.3.2 not today\r\n")
+        writer.close()
+
+    busy = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    async with listening(Receiver()) as gone:
+        ports = [gone.port, busy.sockets[0].getsockname()[1], receiver.port]
+    servers = [Server("127.0.0.1", port, "mx.example", preference=number) for number, port in enumerate(ports)]
+    connections = Connections("clarion.example", timeout=5.0, keep=2)
+    async with connections.borrow(servers) as smtp:
+        assert smtp.port == receiver.port
+    with pytest.raises(ConnectionError, match=r"421 4\.3\.2 not today"):
+        async with connections.borrow(servers[:2]):
+            pass
+
+    await connections.close()
+    busy.close()
 
 
 async def test_many_at_once_arrive_once_each(receiver: Receiver) -> None:

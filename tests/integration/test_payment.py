@@ -21,7 +21,7 @@ import pytest
 from aiosmtpd.smtp import SMTP, Envelope, Session
 from nacl.public import PrivateKey
 
-from serving.delivery.connections import Destination
+from serving.delivery.routes import Smarthost
 from serving.delivery.schedule import Schedule
 from serving.delivery.stage import Delivery
 from serving.money import wallet_of
@@ -147,7 +147,7 @@ async def running(
     async with SandboxClient(provider.url, timeout=0.5) as bank:
         delivery = Delivery(
             KEY,
-            Destination("127.0.0.1", receiver.port, "clarion.example"),
+            Smarthost("127.0.0.1", receiver.port, "clarion.example"),
             expiry=60.0,
             random=Random(1),  # noqa: S311
             schedule=quick,

@@ -72,7 +72,7 @@ class Postfix:
             [_MASTER, "-d", "-c", etc], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         deadline = time.monotonic() + 30
-        while not _answers(self.port):
+        while not answers(self.port):
             assert self._process.poll() is None, self.log()
             assert time.monotonic() < deadline, self.log()
             time.sleep(0.05)
@@ -125,6 +125,7 @@ class Postfix:
             "myhostname": f"mx.{self.domain}",
             "mydestination": "",
             "mynetworks": "127.0.0.0/8",
+            "local_header_rewrite_clients": "",  # mail is left as it came, as that of strangers is
             "inet_interfaces": "127.0.0.1",
             "inet_protocols": "ipv4",
             "alias_maps": "",
@@ -144,10 +145,11 @@ class Postfix:
         }
 
 
-def _answers(port: int) -> bool:
+def answers(port: int, greeting: bytes | None = b"220") -> bool:
+    """Whether somebody listens there, and greets so where a greeting is named."""
     try:
         with socket.create_connection(("127.0.0.1", port), 1.0) as connection:
             connection.settimeout(5.0)
-            return connection.recv(3) == b"220"
+            return greeting is None or connection.recv(3) == greeting
     except OSError:
         return False

@@ -46,7 +46,7 @@ def test_what_gpg_exports_for_autocrypt_is_learned(keyring: Keyring) -> None:
     """Mail programs announce such minimal exports."""
     keyring.generate("future-default")
     key = keyring.run("--batch", "--export-options", "export-minimal,no-export-attributes", "--export", ADDRESS)
-    text = learned("", [b"addr=" + ADDRESS.encode() + b"; keydata=" + base64.b64encode(key)], ADDRESS, NOW)
+    text = learned("", b"addr=" + ADDRESS.encode() + b"; keydata=" + base64.b64encode(key), ADDRESS, NOW)
 
     assert text is not None
     (block,) = blocks(text.encode())

@@ -6,9 +6,9 @@ from random import Random
 import pytest
 from nacl.public import PrivateKey
 
-from serving.delivery.connections import Destination
 from serving.delivery.parcel import open_parcel
 from serving.delivery.replies import LONGEST, clean, is_permanent
+from serving.delivery.routes import Smarthost
 from serving.delivery.schedule import PATIENT
 from serving.delivery.stage import Delivery
 from serving.errors import Unsealable
@@ -32,10 +32,27 @@ def test_the_wait_grows_by_half_up_to_an_hour(attempt: int, seconds: float) -> N
     assert max(delays) - min(delays) > 0.3 * seconds
 
 
-@pytest.mark.parametrize(("code", "permanent"), [(421, False), (450, False), (550, True), (554, True), (530, False)])
-def test_only_a_refusal_of_the_mail_itself_is_for_good(code: int, permanent: bool) -> None:
-    """A wrong login (530) is our set-up: bouncing all mail for it would lose it."""
-    assert is_permanent(code) is permanent
+@pytest.mark.parametrize(
+    ("code", "words", "permanent"),
+    [
+        (421, "4.3.2 going down", False),
+        (450, "4.2.0 greylisted", False),
+        (452, "4.5.3 too many recipients", False),
+        (503, "5.5.1 need EHLO first", False),
+        (530, "5.7.0 authentication required", False),
+        (550, "5.1.1 unknown", True),
+        (551, "5.1.6 try elsewhere", True),
+        (552, "5.2.2 mailbox full", True),
+        (552, "5.5.3 no more", False),
+        (552, "Too many recipients", False),
+        (554, "5.7.1 no", True),
+        (556, "5.1.10 takes no mail", True),
+        (250, "", False),
+    ],
+)
+def test_only_a_refusal_of_the_mail_itself_is_for_good(code: int, words: str, permanent: bool) -> None:
+    """A wrong login (530) is our set-up: bouncing all mail for it would lose it. 552 once said what 452 does now."""
+    assert is_permanent(code, words) is permanent
 
 
 @pytest.mark.parametrize(
@@ -101,7 +118,7 @@ def test_extensions_are_needed_only_by_what_needs_them(
 async def test_what_its_hold_did_not_outlive_is_not_delivered(until: float, is_over: bool) -> None:
     """Goods shipped on a hold that has expired are goods that nobody pays for."""
     key = UnsealingKey(bytes(PrivateKey.generate()))
-    nobody = Destination("127.0.0.1", 9, "clarion.example")
+    nobody = Smarthost("127.0.0.1", 9, "clarion.example")
     delivery = Delivery(key, nobody, expiry=60.0, random=Random(1), clock=lambda: 1_000.0)  # noqa: S311
     held = {"amount": 5, "currency": "EUR", "account": "wallet:ab", "until": until}
     expired = works.work(facts={"hold": held}, body=b"what is not looked at any more")

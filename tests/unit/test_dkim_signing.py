@@ -9,7 +9,7 @@ import pytest
 from nacl.public import PrivateKey
 
 from serving.authentication.mail_finding import Method, Result
-from serving.delivery.connections import Destination
+from serving.delivery.routes import Smarthost
 from serving.delivery.signing import FILE, DkimKey, create_dkim_key, load_dkim_key
 from serving.delivery.stage import Delivery
 from serving.errors import ConfigurationError
@@ -82,7 +82,7 @@ async def test_only_our_own_mail_is_signed(
     monkeypatch.setattr("serving.delivery.stage.send", send)
     unsealing = UnsealingKey(bytes(PrivateKey.generate()))
     delivery = Delivery(
-        unsealing, Destination("127.0.0.1", 9, "gate.example"), expiry=9.0, random=Random(1), dkim=key  # noqa: S311
+        unsealing, Smarthost("127.0.0.1", 9, "gate.example"), expiry=9.0, random=Random(1), dkim=key  # noqa: S311
     )  # fmt: skip
     head: dict[str, Any] = {"mail_from": GATE, "rcpt_to": "ann@home.example", "message_id": "<7@gate.example>"}
     head |= {} if is_ours is None else {"is_ours": is_ours}

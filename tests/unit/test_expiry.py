@@ -1,26 +1,39 @@
 """When certificates stop being usable, seen before it happens."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
+from nacl.public import PrivateKey
 from pysequoia import Cert, Tsk
 
 from serving.encryption.certificates import read_certificate
-from serving.encryption.expiry import Certificate, expiring, usable_until
+from serving.encryption.expiry import usable_until
+from serving.expiring import Lapsing, lapsing
+from serving.sealing import UnsealingKey
 from tests.unit.certificates import ANN, CERTIFICATE, NOW, crowded, lasting
 
 DAY = 86_400.0
 WHOLE = NOW.replace(microsecond=0)
+CONTENT = UnsealingKey(bytes(PrivateKey.generate()))
 
 
 def x509_until(end: datetime) -> x509.Certificate:
     key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
     builder = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
     return builder.not_valid_before(end - timedelta(days=90)).not_valid_after(end).sign(key, hashes.SHA256())
+
+
+def sealed(text: str) -> str:
+    return CONTENT.sealing_key.seal(text.encode()).hex()
+
+
+def armoured(octets: bytes) -> str:
+    return str(Cert.from_bytes(octets))
 
 
 def after(seconds: float) -> datetime:
@@ -71,21 +84,28 @@ def test_an_x509_certificate_lasts_until_the_end_of_its_validity() -> None:
     assert usable_until(x509_until(after(3 * DAY))) == after(3 * DAY)
 
 
-@pytest.mark.parametrize(("days", "warned"), [(-1, True), (29.9, True), (30, True), (30.1, False)])
-def test_who_ends_within_thirty_days_is_named(days: float, warned: bool) -> None:
+@dataclass
+class Reader:
+    """One recipient with this bundle of certificates."""
+
+    bundle: str
+
+    async def query(self, _: str, /, **parameters: Any) -> list[dict[str, Any]]:
+        row = {"lookup": "ab", "address": sealed(ANN), "certificate": sealed(self.bundle)}
+        return [] if parameters.get("after") == "ab" else [row]
+
+
+@pytest.mark.parametrize(("days", "warned"), [(29.9, True), (30, True), (30.1, False)])
+async def test_who_ends_within_thirty_days_is_named(days: float, warned: bool) -> None:
     """Early enough to make a new one, not so early that warnings are ignored."""
-    certificate = x509_until(after(days * DAY))
+    found = await lapsing(Reader(armoured(lasting(days * DAY))), CONTENT, WHOLE)
 
-    assert [each.certificate for each in expiring([certificate], WHOLE)] == [certificate] * warned
+    assert [isinstance(each, Lapsing) and each.recipient for each in found] == [ANN] * warned
 
 
-def test_the_first_to_end_comes_first_and_the_endless_do_not_come() -> None:
-    """What is most urgent stands on top."""
-    ends: Sequence[float] = (20, 3, 11)
-    certificates: list[Certificate] = [
-        Cert.from_bytes(CERTIFICATE.encode()),
-        *(x509_until(after(days * DAY)) for days in ends),
-    ]
+async def test_one_that_lasts_is_enough() -> None:
+    """Mail is sealed to it; nobody needs to be troubled."""
+    both = armoured(lasting(3 * DAY)) + CERTIFICATE
 
-    assert [each.until for each in expiring(certificates, WHOLE)] == [after(days * DAY) for days in (3, 11, 20)]
-    assert expiring(certificates, WHOLE, timedelta(days=1)) == []
+    assert await lapsing(Reader(both), CONTENT, WHOLE) == []
+    assert await lapsing(Reader(CERTIFICATE), CONTENT, WHOLE) == []

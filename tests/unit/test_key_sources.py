@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pysequoia import Cert
 
-from serving.encryption.autocrypt import Announcement, announced, learned, read_field
+from serving.encryption.autocrypt import learned, read_field
 from serving.encryption.bundle import Block, blocks, bundle
 from serving.encryption.certificates import Unusable, read_certificate
 from serving.encryption.sources import Source, found, origin_of, with_fetched
@@ -111,13 +111,12 @@ def test_what_was_added_to_the_same_certificate_is_taken() -> None:
     assert [type(each.read(ANN, LATER)) for each in kept] == [Cert]
 
 
-def test_a_field_says_address_key_and_wish() -> None:
+def test_a_field_says_a_key() -> None:
     """Folded and spaced as mail programs do."""
     folded = field(attributes="prefer-encrypt=mutual; _mine=1; ").replace(b"keydata=", b"keydata=\r\n ")
     read = read_field(folded[:-20] + b"\r\n\t" + folded[-20:], "Ann@HOME.example")
 
-    assert read == Announcement(ANN, KEY, True)
-    assert read_field(field(attributes="prefer-encrypt=never; "), ANN) == Announcement(ANN, KEY, False)
+    assert read == read_field(field(attributes="prefer-encrypt=never; "), ANN) == KEY
 
 
 INVALID = {
@@ -142,19 +141,12 @@ def test_an_invalid_field_is_told_and_teaches_nothing(reason: str) -> None:
     assert isinstance(read, Unusable)
     assert reason.strip() in read.reason
     assert "example" not in read.reason
-    assert learned("", [INVALID[reason]], ANN, NOW) is None
-
-
-def test_exactly_one_valid_field_counts() -> None:
-    """Autocrypt Level 1, "Updating Autocrypt Peer State": one of a later version may stand beside it, no second one."""
-    assert isinstance(announced([field(attributes="version=2; "), field()], ANN), Announcement)
-    assert announced([field(), field(fresh())], ANN) == Unusable("the mail has several valid Autocrypt fields")
-    assert isinstance(announced([], ANN), Unusable)
+    assert learned("", INVALID[reason], ANN, NOW) is None
 
 
 def test_a_mail_teaches_a_certificate_where_none_is_known() -> None:
     """The first mail of somebody who brought nothing."""
-    text = learned("", [field()], ANN, NOW)
+    text = learned("", field(), ANN, NOW)
 
     assert text is not None
     (kept,) = blocks(text.encode())
@@ -176,26 +168,26 @@ def test_a_mail_teaches_a_certificate_where_none_is_known() -> None:
 )
 def test_a_mail_teaches_nothing_where_something_better_is_known(held: str) -> None:
     """Else whoever forges one mail reads all later ones, as soon as the owner's own certificate has lapsed."""
-    assert learned(held, [field(fresh())], ANN, LATER) is None
+    assert learned(held, field(fresh()), ANN, LATER) is None
 
 
 def test_a_later_mail_changes_what_an_earlier_one_taught() -> None:
     """People change their mail program; an old mail that arrives late changes nothing."""
-    first = learned("", [field()], ANN, NOW) or ""
+    first = learned("", field(), ANN, NOW) or ""
     key = fresh()
-    second = learned(first, [field(key)], ANN, LATER)
+    second = learned(first, field(key), ANN, LATER)
 
     assert second is not None
     assert fingerprints(blocks(second.encode())) == [Cert.from_bytes(key).fingerprint]
-    assert learned(first, [field(key)], ANN, NOW - timedelta(hours=1)) is None
+    assert learned(first, field(key), ANN, NOW - timedelta(hours=1)) is None
 
 
 def test_the_same_announcement_changes_nothing() -> None:
     """It comes with every mail; the store is not written for each."""
-    first = learned("", [field()], ANN, NOW) or ""
+    first = learned("", field(), ANN, NOW) or ""
 
     assert first
-    assert learned(first, [field()], ANN, LATER) is None
+    assert learned(first, field(), ANN, LATER) is None
 
 
 @pytest.mark.parametrize(
@@ -205,19 +197,19 @@ def test_the_same_announcement_changes_nothing() -> None:
 )
 def test_an_announced_key_that_cannot_be_used_teaches_nothing(key: bytes) -> None:
     """A learned certificate that holds mail is worse than none: mail could have gone open by policy."""
-    assert learned("", [field(key)], ANN, LATER) is None
+    assert learned("", field(key), ANN, LATER) is None
 
 
 def test_a_revocation_of_what_was_learned_is_not_undone_by_the_next_mail() -> None:
     """The mail that was sent before it arrives after it."""
     held = bundle([found(Cert.from_bytes(revoked()), Source.AUTOCRYPT, NOW)])
 
-    assert learned(held, [field()], ANN, LATER) is None
+    assert learned(held, field(), ANN, LATER) is None
 
 
 @given(st.binary(max_size=400))
 def test_hostile_fields_are_invalid_and_nothing_worse(value: bytes) -> None:
     """Anybody can write anything into a header."""
     for hostile in (value, b"addr=ann@home.example;" + value, b"addr=ann@home.example; keydata=" + value):
-        assert isinstance(read_field(hostile, ANN), Announcement | Unusable)
-        assert learned("", [hostile], ANN, NOW) is None
+        assert isinstance(read_field(hostile, ANN), bytes | Unusable)
+        assert learned("", hostile, ANN, NOW) is None

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 
 from serving import stage as stages
-from serving.delivery.connections import Destination
+from serving.delivery.routes import Smarthost
 from serving.delivery.schedule import Schedule
 from serving.delivery.stage import Delivery
 from serving.payment.policy import Defaults
@@ -103,7 +103,7 @@ def _entry(world: World) -> Mapping[Stage, Handler]:
 
 
 def _delivery(world: World) -> Delivery:
-    receiver = Destination(HOST, world.smtp, "clarion.torture.invalid")
+    receiver = Smarthost(HOST, world.smtp, "clarion.torture.invalid")
     return Delivery(world.key, receiver, expiry=EXPIRY, random=world.chance("delivery"), schedule=QUICK)
 
 
