@@ -9,7 +9,7 @@ import json
 import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -21,12 +21,14 @@ from experiments.benchmarks.delivery.arrivals import SEED
 from experiments.benchmarks.delivery.histories import histories
 from experiments.benchmarks.delivery.house import running, settings_for
 from experiments.benchmarks.delivery.smtp import LENGTH, SESSIONS, Load, sink
+from experiments.benchmarks.delivery.throughput import Ours
 from experiments.benchmarks.measuring import Measured
 from serving.demo.running import free_ports
 from serving.errors import ClarionError
 from training.provenance import provenance
 
 REPORT = Path("experiments/results/delivery.json")
+LOAD = Load(people.FROM, people.RECIPIENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ class Size:
     others: int
 
 
-WHOLE = Size(repeats=5, accepted=2_000, relayed=1_000, sealed=500, seconds=60.0, others=10_000)
+WHOLE = Size(repeats=5, accepted=1_000, relayed=500, sealed=100, seconds=60.0, others=10_000)
 QUICK = Size(repeats=1, accepted=200, relayed=100, sealed=50, seconds=4.0, others=100)
 
 
@@ -74,9 +76,8 @@ def main() -> int:
 def run(folder: Path, size: Size) -> dict[str, Any]:
     """Everything, and the report of it."""
     about = provenance("experiments.benchmarks.delivery")
-    load = {"program": "smtp-source", "sessions": SESSIONS, "octets": LENGTH}
     return (
-        {**about, "seed": SEED, "load_of": load}
+        {**about, "seed": SEED, "sessions": SESSIONS, "octets": LENGTH, "mails": asdict(size)}
         | _alone(folder / "alone", size)
         | _open(folder / "open", size)
         | _sealed(folder / "sealed", size)
@@ -88,14 +89,15 @@ def _alone(home: Path, size: Size) -> dict[str, Any]:
     home.mkdir()
     (port,) = free_ports(1)
     settings = settings_for(home / "home", smtp_port=port)
-    with running(settings, champions.constant(home / "champion"), alone=True):
+    with running(settings, champions.constant(home / "champion"), alone=True) as program:
         asyncio.run(people.enrol_open(settings))
-        load = Load(people.FROM, people.RECIPIENT)
-        accepted = throughput.accepted(settings.intake_port, load, size.repeats, size.accepted)
+        ours = Ours(settings.intake_port, program)
+        accepted = throughput.accepted(ours, LOAD, size.repeats, size.accepted)
         at_rate = asyncio.run(steady.accepting(settings.intake_port, size.seconds))
     return {
-        "accepted_per_s": _plain(accepted),
-        "accept_ratio": _reported(throughput.ratios(accepted)),
+        "accepted_per_s": _plain(accepted.rates),
+        "accepted_processor_ms": _plain(accepted.costs),
+        "accept_ratio": _reported(accepted.ratios),
         "accept_at_rate": dict(at_rate),
     }
 
@@ -104,18 +106,19 @@ def _open(home: Path, size: Size) -> dict[str, Any]:
     """The fixed prediction, unsealed, nobody pays; every other hop is real."""
     home.mkdir()
     with ExitStack() as stack:
-        ours, other = stack.enter_context(sink()), stack.enter_context(sink())
-        settings = settings_for(home / "home", smtp_port=ours.port)
-        stack.enter_context(running(settings, champions.constant(home / "champion")))
+        mine, other = stack.enter_context(sink()), stack.enter_context(sink())
+        settings = settings_for(home / "home", smtp_port=mine.port)
+        program = stack.enter_context(running(settings, champions.constant(home / "champion")))
         asyncio.run(people.enrol_open(settings))
-        load = Load(people.FROM, people.RECIPIENT)
-        relayed = throughput.relayed(settings.intake_port, ours, other, load, size.repeats, size.relayed)
+        ours = Ours(settings.intake_port, program)
+        relayed = throughput.relayed(ours, mine, other, LOAD, size.repeats, size.relayed)
         at_rate = asyncio.run(steady.accepting(settings.intake_port, size.seconds))
-        ours.wait_for(ours.count + at_rate["mails"], steady.PATIENCE)
+        mine.wait_for(mine.count + at_rate["mails"], steady.PATIENCE)
         asked = asyncio.run(histories(settings))
     return {
-        "relayed_per_s": _plain(relayed),
-        "relay_ratio": _reported(throughput.ratios(relayed)),
+        "relayed_per_s": _plain(relayed.rates),
+        "relayed_processor_ms": _plain(relayed.costs),
+        "relay_ratio": _reported(relayed.ratios),
         "accept_at_rate_whole": dict(at_rate),
         "histories": dict(asked),
     }
@@ -126,17 +129,18 @@ def _sealed(home: Path, size: Size) -> dict[str, Any]:
     home.mkdir()
     (port,) = free_ports(1)
     settings = settings_for(home / "home", smtp_port=port)
-    with running(settings, champions.starter(home / "champion")):
+    with running(settings, champions.starter(home / "champion")) as program:
         asyncio.run(people.enrol_sealed(settings))
         urgent = asyncio.run(steady.urgent(settings, size.others, size.seconds))
-        load = Load(people.FROM, people.RECIPIENT)
-        with sink(port) as ours, sink() as other:
-            relayed = throughput.relayed(settings.intake_port, ours, other, load, size.repeats, size.sealed)
+        ours = Ours(settings.intake_port, program)
+        with sink(port) as mine, sink() as other:
+            relayed = throughput.relayed(ours, mine, other, LOAD, size.repeats, size.sealed)
         asked = asyncio.run(histories(settings))
     return {
         "urgent": dict(urgent),
-        "full_path_per_s": _plain(relayed),
-        "full_path_ratio": _reported(throughput.ratios(relayed)),
+        "full_path_per_s": _plain(relayed.rates),
+        "full_path_processor_ms": _plain(relayed.costs),
+        "full_path_ratio": _reported(relayed.ratios),
         "histories_full_path": dict(asked),
     }
 

@@ -32,7 +32,8 @@ STOPPED_WITHIN = 60.0
 
 def settings_for(home: Path, *, smtp_port: int) -> Settings:
     """Settings of one in a folder of its own, on free ports; it delivers to `smtp_port` of this machine, and what
-    comes from this machine without AUTH is `SENDER`'s. Its quota is off, as Postfix has none."""
+    comes from this machine without AUTH is `SENDER`'s. Its quota is off, and it opens 20 connections to
+    one destination: both as Postfix has it."""
     provider, http, intake = free_ports(3)
     return Settings.read(
         home=home,
@@ -40,6 +41,7 @@ def settings_for(home: Path, *, smtp_port: int) -> Settings:
         intake_port=intake,
         intake_networks={"127.0.0.0/8": SENDER},
         rate=0.0,
+        delivery_connections=20,
         smtp_host="127.0.0.1",
         smtp_port=smtp_port,
         provider_url=f"http://127.0.0.1:{provider}",

@@ -9,22 +9,25 @@ from rich.table import Table
 ACCEPT_RATIO, RELAY_RATIO, ACCEPT_P99_MS, URGENT_P99_MS = 0.5, 0.3, 50.0, 2_000.0
 
 
+_TITLES = {"accept": "accepted", "relay": "relayed, fixed prediction, unsealed, unpaid", "full_path": "the full path"}
+_NAMES = {"accept": "accepted", "relay": "relayed", "full_path": "full_path"}
+
+
 def show(console: Console, found: Mapping[str, Any]) -> None:
-    """The two tables."""
-    console.print(_rates(found))
+    """The tables."""
+    for way in found["accept_ratio"]:
+        console.print(_rates(found, way))
     console.print(_claims(found))
 
 
-def _rates(found: Mapping[str, Any]) -> Table:
-    table = Table("mails a second, median (least–most)", "ours", "Postfix", "ratio", title="the same smtp-source load")
-    for title, rates, ratio in (
-        ("accepted", "accepted_per_s", "accept_ratio"),
-        ("relayed, fixed prediction, unsealed, unpaid", "relayed_per_s", "relay_ratio"),
-        ("relayed, the full path", "full_path_per_s", "full_path_ratio"),
-    ):
-        for way, each in found[ratio].items():
-            cells = (_cell(found[rates][who][way], ",.0f") for who in ("ours", "Postfix"))
-            table.add_row(f"{title}; {way}", *cells, _cell(each, ".2f"))
+def _rates(found: Mapping[str, Any], way: str) -> Table:
+    title = f"the same smtp-source load, {way}: median (least–most)"
+    table = Table("", "ours, mails/s", "Postfix, mails/s", "ratio", "processor ms a mail", title=title)
+    for key, name in _TITLES.items():
+        rates, costs = found[f"{_NAMES[key]}_per_s"], found[f"{_NAMES[key]}_processor_ms"]
+        cells = (_cell(rates[who][way], ",.0f") for who in ("ours", "Postfix"))
+        spent = " / ".join(f"{costs[who][way]['median']:.1f}" for who in ("ours", "Postfix"))
+        table.add_row(name, *cells, _cell(found[f"{key}_ratio"][way], ".2f"), spent)
     return table
 
 

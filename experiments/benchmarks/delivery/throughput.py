@@ -2,8 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+from experiments.benchmarks.delivery.processor import per_mail
 from experiments.benchmarks.delivery.smtp import Load, Sink
 from experiments.benchmarks.measuring import Measured, interleaved
 from tests.interop.postfix import Postfix
@@ -18,39 +19,37 @@ PATIENCE = 600.0
 Case = Callable[[], float]
 
 
-def accepted(ours: int, load: Load, repeats: int, count: int) -> dict[str, dict[str, Measured]]:
-    """accepted/s by peer and way of connecting; `ours` is our port."""
-    found: dict[str, dict[str, Measured]] = {OURS: {}, POSTFIX: {}}
-    with Postfix(HOLD | QUIET) as held:
-        for name, each in ways(load).items():
-            cases = {OURS: _sending(each, ours, count), POSTFIX: _sending(each, held.port, count)}
-            for who, measured in interleaved(cases, repeats, f"accepting, {name}").items():
-                found[who][name] = measured
-    return found
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """Where our intake is, and the program above all of ours."""
+
+    port: int
+    process_id: int
 
 
-def relayed(ours: int, sink: Sink, other: Sink, load: Load, repeats: int, count: int) -> dict[str, dict[str, Measured]]:
-    """delivered/s by peer and way of connecting, from the first connection to the last mail in the sink."""
-    found: dict[str, dict[str, Measured]] = {OURS: {}, POSTFIX: {}}
-    with Postfix({"relayhost": f"[127.0.0.1]:{other.port}"} | QUIET) as postfix:
-        for name, each in ways(load).items():
-            cases = {OURS: _through(each, ours, sink, count), POSTFIX: _through(each, postfix.port, other, count)}
-            for who, measured in interleaved(cases, repeats, f"relaying, {name}").items():
-                found[who][name] = measured
-    return found
+@dataclass(frozen=True, slots=True)
+class Found:
+    """By peer and way of connecting: mails a second, and milliseconds of processor time a mail."""
+
+    rates: Mapping[str, Mapping[str, Measured]]
+    costs: Mapping[str, Mapping[str, Measured]]
+
+    @property
+    def _measured(
+    what: str, cases: Callable[[Load], dict[str, Case]], load: Load, programs: Mapping[str, int], repeats: int, count: int
+) -> Found:
+    rates: dict[str, dict[str, Measured]] = {who: {} for who in programs}
+    costs: dict[str, dict[str, Measured]] = {who: {} for who in programs}
+    for name, way in ways(load).items():
+        spent: dict[str, list[float]] = {who: [] for who in programs}
+        noting = {who: per_mail(case, programs[who], count, spent[who]) for who, case in cases(way).items()}
+        for who, measured in interleaved(noting, repeats, f"{what}, {name}").items():
+            rates[who][name], costs[who][name] = measured, Measured(tuple(spent[who][1:]))
+    return Found(rates, costs)
 
 
-def ways(load: Load) -> Mapping[str, Load]:
-    """The two ways in which senders connect."""
-    return {"a connection for each": replace(load, keep=False), "connections kept": replace(load, keep=True)}
-
-
-def ratios(found: Mapping[str, Mapping[str, Measured]]) -> dict[str, Measured]:
-    """Ours over Postfix, round by round: what was measured one after the other had the same neighbours."""
-    return {
-        way: Measured(tuple(a / b for a, b in zip(ours.values, found[POSTFIX][way].values, strict=True)))
-        for way, ours in found[OURS].items()
-    }
+def _master(postfix: Postfix) -> int:
+    return int((postfix.folder / "queue" / "pid" / "master.pid").read_text(encoding="ascii"))
 
 
 def _sending(load: Load, port: int, count: int) -> Case:
