@@ -17,6 +17,7 @@ QUIET = {"maillog_file": ""}
 PATIENCE = 600.0
 
 Case = Callable[[], float]
+Cases = Callable[[Load], Mapping[str, Case]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +36,43 @@ class Found:
     costs: Mapping[str, Mapping[str, Measured]]
 
     @property
-    def _measured(
-    what: str, cases: Callable[[Load], dict[str, Case]], load: Load, programs: Mapping[str, int], repeats: int, count: int
-) -> Found:
+    def ratios(self) -> dict[str, Measured]:
+        """Ours over Postfix, round by round: what was measured one after the other had the same neighbours."""
+        return {
+            way: Measured(tuple(a / b for a, b in zip(ours.values, self.rates[POSTFIX][way].values, strict=True)))
+            for way, ours in self.rates[OURS].items()
+        }
+
+
+def accepted(ours: Ours, load: Load, repeats: int, count: int) -> Found:
+    """Accepting alone, each way of connecting."""
+    with Postfix(HOLD | QUIET) as held:
+
+        def cases(way: Load) -> Mapping[str, Case]:
+            return {OURS: _sending(way, ours.port, count), POSTFIX: _sending(way, held.port, count)}
+
+        programs = {OURS: ours.process_id, POSTFIX: _master(held)}
+        return _measured("accepting", cases, load, programs, repeats, count)
+
+
+def relayed(ours: Ours, sink: Sink, other: Sink, load: Load, repeats: int, count: int) -> Found:
+    """From the first connection to the last mail in the sink; `other` is Postfix's sink."""
+    with Postfix({"relayhost": f"[127.0.0.1]:{other.port}"} | QUIET) as postfix:
+
+        def cases(way: Load) -> Mapping[str, Case]:
+            through = _through(way, ours.port, sink, count)
+            return {OURS: through, POSTFIX: _through(way, postfix.port, other, count)}
+
+        programs = {OURS: ours.process_id, POSTFIX: _master(postfix)}
+        return _measured("relaying", cases, load, programs, repeats, count)
+
+
+def ways(load: Load) -> Mapping[str, Load]:
+    """The two ways in which senders connect."""
+    return {"a connection for each": replace(load, keep=False), "connections kept": replace(load, keep=True)}
+
+
+def _measured(what: str, cases: Cases, load: Load, programs: Mapping[str, int], repeats: int, count: int) -> Found:
     rates: dict[str, dict[str, Measured]] = {who: {} for who in programs}
     costs: dict[str, dict[str, Measured]] = {who: {} for who in programs}
     for name, way in ways(load).items():
