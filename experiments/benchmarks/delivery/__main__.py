@@ -33,18 +33,19 @@ LOAD = Load(people.FROM, people.RECIPIENT)
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How much is measured: repeats, mails in each, seconds at a steady rate, and how many others wait."""
+    """How much is measured: repeats, mails in each, seconds at a steady rate, and how many others wait meanwhile."""
 
     repeats: int
     accepted: int
     relayed: int
     sealed: int
-    seconds: float
+    accepting: float
+    urgent: float
     others: int
 
 
-WHOLE = Size(repeats=5, accepted=1_000, relayed=500, sealed=100, seconds=60.0, others=10_000)
-QUICK = Size(repeats=1, accepted=200, relayed=100, sealed=50, seconds=4.0, others=100)
+WHOLE = Size(repeats=5, accepted=1_000, relayed=500, sealed=100, accepting=30.0, urgent=60.0, others=10_000)
+QUICK = Size(repeats=1, accepted=200, relayed=100, sealed=50, accepting=4.0, urgent=4.0, others=100)
 
 
 def main() -> int:
@@ -93,7 +94,7 @@ def _alone(home: Path, size: Size) -> dict[str, Any]:
         asyncio.run(people.enrol_open(settings))
         ours = Ours(settings.intake_port, program)
         accepted = throughput.accepted(ours, LOAD, size.repeats, size.accepted)
-        at_rate = asyncio.run(steady.accepting(settings.intake_port, size.seconds))
+        at_rate = asyncio.run(steady.accepting(settings.intake_port, size.accepting))
     return {
         "accepted_per_s": _plain(accepted.rates),
         "accepted_processor_ms": _plain(accepted.costs),
@@ -112,7 +113,7 @@ def _open(home: Path, size: Size) -> dict[str, Any]:
         asyncio.run(people.enrol_open(settings))
         ours = Ours(settings.intake_port, program)
         relayed = throughput.relayed(ours, mine, other, LOAD, size.repeats, size.relayed)
-        at_rate = asyncio.run(steady.accepting(settings.intake_port, size.seconds))
+        at_rate = asyncio.run(steady.accepting(settings.intake_port, size.accepting))
         mine.wait_for(mine.count + at_rate["mails"], steady.PATIENCE)
         asked = asyncio.run(histories(settings))
     return {
@@ -131,7 +132,7 @@ def _sealed(home: Path, size: Size) -> dict[str, Any]:
     settings = settings_for(home / "home", smtp_port=port)
     with running(settings, champions.starter(home / "champion")) as program:
         asyncio.run(people.enrol_sealed(settings))
-        urgent = asyncio.run(steady.urgent(settings, size.others, size.seconds))
+        urgent = asyncio.run(steady.urgent(settings, size.others, size.urgent))
         ours = Ours(settings.intake_port, program)
         with sink(port) as mine, sink() as other:
             relayed = throughput.relayed(ours, mine, other, LOAD, size.repeats, size.sealed)

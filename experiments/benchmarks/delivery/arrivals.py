@@ -109,8 +109,8 @@ class Receiver:
                 writer.write(b"221 bye\r\n" if verb == b"QUIT" else b"250 taken\r\n")
                 if verb == b"QUIT":
                     break
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass
+        except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the other side is gone, or this is the end
         finally:
             writer.close()
 
