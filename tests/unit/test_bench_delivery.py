@@ -7,7 +7,7 @@ import pytest
 from experiments.benchmarks.delivery.arrivals import spread
 from experiments.benchmarks.delivery.histories import is_whole
 
-WHOLE = [
+WHOLE: list[dict[str, Any]] = [
     {"kind": "accepted", "stage": None, "next": "authentication"},
     {"kind": "authenticated", "stage": "authentication", "next": "classification"},
     {"kind": "failed", "stage": "classification", "next": None},
