@@ -7,7 +7,7 @@
 
 .DEFAULT_GOAL := help
 .SUFFIXES:
-.PHONY: help demo serve train test interop bench-queue bench-encryption torture-payments canary check format lock diagram clean
+.PHONY: help demo serve train test interop bench-queue bench-encryption bench-delivery torture-payments canary check format lock diagram clean
 export PYTHON TORCH_INDEX
 
 bin := .venv/bin
@@ -40,6 +40,10 @@ bench-queue: .venv/.stamp-bench ## Measure the queue beside others; installs Deb
 bench-encryption: .venv/.stamp-dev ## Measure sealing beside the libraries, gpg and openssl, which it installs (QUICK=1: in a minute)
 	@sh tests/interop/install.sh experiments/benchmarks/encryption/packages.txt
 	@exec $(bin)/python -m experiments.benchmarks.encryption $(if $(QUICK),--quick) $(ARGS)
+
+bench-delivery: .venv/.stamp-dev ## Measure what goes in and out by SMTP beside Postfix, which it installs (QUICK=1: in a minute)
+	@sh tests/interop/install.sh experiments/benchmarks/delivery/packages.txt
+	@exec $(bin)/python -m experiments.benchmarks.delivery $(if $(QUICK),--quick) $(ARGS)
 
 torture-payments: .venv/.stamp-dev ## Kill everything while N notifications are paid for (default 2000), then compare the books
 	@exec $(bin)/python -m tests.torture.payments $(if $(N),--n $(N)) $(ARGS)

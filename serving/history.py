@@ -1,6 +1,7 @@
 """The history of two people as the store has it: counters under keyed digests, read at the moment of the decision."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 from data import history
@@ -8,6 +9,9 @@ from data.history import Counter
 from data.schema import Message
 from serving.observation import Increment, Observation, Reaction
 from serving.sealing import LookupKey
+
+REMEMBERED = 4096
+"""Names whose digests are at hand: a mail's are asked for twice, and the next mail's of the same people again."""
 
 
 class Reader(Protocol):
@@ -22,6 +26,7 @@ class History:
     def __init__(self, reader: Reader, lookup: LookupKey) -> None:
         self._reader = reader
         self._lookup = lookup
+        self._digest = lru_cache(REMEMBERED)(lookup.counter)
 
     async def counters(self, message: Message, recipient: str) -> dict[str, Counter]:
         """The counters that `data.history.features` needs, by name; one that was never written is absent.
@@ -44,13 +49,13 @@ class History:
         """What the arrival adds now, and what a reaction will add."""
         seen = history.seen(message, recipient, ordinal, counters)
         reactions = history.acted(message, recipient, history.place(message, recipient, counters))
-        digest = self._lookup.counter
+        digest = self._digest
         return Observation(
             tuple(Increment(digest(one.key), one.count, one.at, one.link) for one in seen),
             tuple(Reaction(digest(one.key), one.until) for one in reactions),
         )
 
     async def _read(self, names: tuple[str, ...]) -> dict[str, Counter]:
-        by_digest = {self._lookup.counter(name).hex(): name for name in names}
+        by_digest = {self._digest(name).hex(): name for name in names}
         rows = await self._reader.query("counters", keys=list(by_digest))
         return {by_digest[row["key"]]: Counter(row["count"], row["last"], int(row["link"])) for row in rows}

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 LONG_CONTEXT = 256
 """Tokens that reanalysis reads, where classification reads the model's own (shorter) length."""
+AT_ONCE = 16
+"""On how many notifications a stage works at once, their mails in memory: the more, the more share a commit."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,7 @@ class Wired:
     handle: Handler
     unfunded: Shortfall | None = None
     scorer: "Scorer | None" = None
-    concurrency: int = 8
+    concurrency: int = AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)

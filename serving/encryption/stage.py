@@ -34,6 +34,8 @@ from serving.trace import without_forged
 from serving.values import Method, OpenByPolicy, Sealed
 
 DIGEST = "digest"
+SMALL = 64 << 10
+"""Octets of a mail that is made ready sooner than a thread takes over."""
 
 _log = logging.getLogger(__name__)
 
@@ -87,7 +89,7 @@ class Encryption:
         recipient = rows[0] if rows else {}
         envelope = await self._open(work, recipient) or await self._sealed(work, recipient)
         if isinstance(envelope, Unusable) and "notice" in work.facts and work.facts.get("open") is True:
-            envelope = OpenByPolicy(await asyncio.to_thread(self._relay, work), "notice")
+            envelope = OpenByPolicy(await self._relayed(work), "notice")
         if isinstance(envelope, Unusable):
             is_known = "told" in work.facts or "notice" in work.facts
             return KeyMissing(envelope.reason) if is_known else Keyless(envelope.reason)
@@ -117,11 +119,11 @@ class Encryption:
     async def _open(self, work: Work, recipient: Mapping[str, Any]) -> OpenByPolicy | None:
         """The open mail where a policy allows it. A digest's parents have many senders, so none of theirs counts."""
         if _allows(recipient):
-            return OpenByPolicy(await asyncio.to_thread(self._relay, work), "recipient")
+            return OpenByPolicy(await self._relayed(work), "recipient")
         if work.facts.get("waiver") == DIGEST:
             return None
         rows = await self._client.query("sender_policy", principal=work.principal)
-        return OpenByPolicy(await asyncio.to_thread(self._relay, work), "sender") if any(map(_allows, rows)) else None
+        return OpenByPolicy(await self._relayed(work), "sender") if any(map(_allows, rows)) else None
 
     async def _sealed(self, work: Work, recipient: Mapping[str, Any]) -> Sealed | Unusable:
         if not recipient:
@@ -131,6 +133,9 @@ class Encryption:
         wish = recipient.get("policy", {}).get("sealing")
         methods = sorted(METHODS, key=lambda method: method != wish)
         return await asyncio.to_thread(self._enclose, work, bytes.fromhex(recipient["certificate"]), methods)
+
+    async def _relayed(self, work: Work) -> bytes:
+        return self._relay(work) if len(work.body) <= SMALL else await asyncio.to_thread(self._relay, work)
 
     def _relay(self, work: Work) -> bytes:
         outside, raw, note = self._outside(work), self._content.unseal(work.body), self._note(work)

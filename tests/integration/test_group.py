@@ -100,6 +100,44 @@ class TestGroup:
         assert answers[1] == answers[3] == [2]
         assert grouped.store.kinds(2) == ["accepted", "authenticated"]
 
+    def test_a_hop_that_is_refused_leaves_no_envelope(self, grouped: Grouped) -> None:
+        """The envelope waits to be written while the hop is still being checked."""
+        grouped.commit(accept(), claim("authentication"), complete(2, "authenticated"), claim("classification"))
+        grouped.commit(complete(2, "urgent", 2), claim("encryption"))
+        refused, accepted = grouped.commit(complete(2, "enclosed_free", 3, envelope=b"sealed"), accept())
+
+        assert refused == "incomplete"
+        assert grouped.store.do(lambda t: t.one("envelope_body", id=2)) is None
+        assert accepted is not None
+
+    def test_an_envelope_lets_the_hop_that_brings_it_pass(self, grouped: Grouped) -> None:
+        """It is not in the store yet when the next stage's demands are checked."""
+        grouped.commit(accept(), claim("authentication"), complete(2, "authenticated"), claim("classification"))
+        grouped.commit(complete(2, "urgent", 2), claim("encryption"))
+        facts = {"envelope": {"form": "open"}, "waiver": "failed_open"}
+        answers = grouped.commit(
+            complete(2, "enclosed_free", 3, envelope=b"sealed", facts=facts), claim("delivery"), accept()
+        )
+        row = grouped.store.do(lambda t: t.one("envelope_body", id=2))
+
+        assert answers[:2] == [None, [2]]
+        assert row is not None
+        assert bytes(row["body"]) == b"sealed"
+
+    def test_who_somebody_is_can_be_asked_between_what_waits(self, grouped: Grouped) -> None:
+        """Such a read neither runs what waits nor sets a savepoint; a verb refused after it leaves nothing all the
+        same."""
+
+        def asks_and_is_refused(transaction: Transaction) -> None:
+            transaction.one("recipient", lookup=LOOKUP)
+            transaction.event(2, None, "never", None, {})
+            raise Refused("denied", "after all")
+
+        answers = grouped.commit(accept(), asks_and_is_refused, claim("authentication"))
+
+        assert answers[1:] == ["denied", [2]]
+        assert grouped.store.kinds(2) == ["accepted"]
+
     def test_a_lease_ends_once(self, grouped: Grouped) -> None:
         """The row was read for both of them before either had begun."""
         grouped.commit(accept(), claim("authentication"))

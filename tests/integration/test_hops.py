@@ -136,6 +136,17 @@ class TestHistory:
 
         assert [(row["count"], row["last"], row["link"]) for row in rows] == [(2, 7.0, 3), (1, 9.0, 0)]
 
+    def test_counters_are_found_by_whole_keys_alone(self, store: Store) -> None:
+        """They are asked for together, as one run of octets: a short key must not shift those behind it."""
+        store.accept()
+        seen = [history.Increment(key * 32, number, 1.0, 0) for number, key in enumerate((b"a", b"b", b"c"), start=1)]
+        store.walk(("authentication", "authenticated", {}), ("classification", "urgent", {"seen": seen}))
+        asked = [b"c" * 32, b"b" * 31, b"", b"unknown".ljust(32), b"a" * 32]
+        rows = store.do(lambda t: directory.counters(t, [key.hex() for key in asked]))
+
+        assert {row["key"]: row["count"] for row in rows} == {(b"c" * 32).hex(): 3, (b"a" * 32).hex(): 1}
+        assert store.do(lambda t: directory.counters(t, [])) == []
+
     def test_a_link_is_written_once(self, store: Store) -> None:
         """The first thread a message belongs to is its thread."""
         for at, link in ((1.0, 0), (5.0, 11), (3.0, 12)):

@@ -12,6 +12,8 @@ as_root=
 [ "$(id -u)" -eq 0 ] || as_root=sudo
 echo "Installing$missing"
 export DEBIAN_FRONTEND=noninteractive
+# Otherwise a Postfix of the whole machine's would be set up and started.
+case $missing in *postfix*) echo "postfix postfix/main_mailer_type select No configuration" | $as_root debconf-set-selections ;; esac
 $as_root apt-get update -qq
 # Postfix would ask what it is for; it is only started by tests, with a configuration of their own.
 case " $missing " in *" postfix "*)

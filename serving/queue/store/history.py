@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from serving.errors import Refused
+from serving.queue.store.database import Parameters
 from serving.queue.store.transaction import Transaction
 
 RECORD = struct.Struct("<32sqdq")
@@ -39,8 +40,7 @@ def observe_once(transaction: Transaction, notification: int, message: int, incr
     """Keep what the arrival adds until `ripen`, unless that was done for this notification before; whether it was."""
     if not _count(transaction, notification, "seen"):
         return False
-    for each in increments:
-        transaction.run("insert_growth", message=message, key=each.key, count=each.count, at=each.at, link=each.link)
+    transaction.run_many("insert_growth", [{"message": message, **_row(each)} for each in increments])
     return True
 
 
@@ -80,5 +80,8 @@ def _count(transaction: Transaction, notification: int, kind: str) -> bool:
 
 
 def _grow(transaction: Transaction, increments: Iterable[Increment]) -> None:
-    for each in increments:
-        transaction.run("grow_counter", key=each.key, count=each.count, at=each.at, link=each.link)
+    transaction.run_many("grow_counter", [_row(each) for each in increments])
+
+
+def _row(increment: Increment) -> Parameters:
+    return {"key": increment.key, "count": increment.count, "at": increment.at, "link": increment.link}

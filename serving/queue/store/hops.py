@@ -80,9 +80,9 @@ def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: P
     if pending.seen and history.observe_once(transaction, name.id, row["message"], pending.seen):
         transaction.run("set_reaction", id=name.id, reaction=pending.reaction)
     if pending.envelope is not None:
-        transaction.run("insert_envelope", id=name.id, body=pending.envelope)
+        transaction.later("insert_envelope", id=name.id, body=pending.envelope)
     if edge.kind == "stage" and transaction.topology.places[edge.to].requires:
-        _require(transaction, name.id, transaction.topology.places[edge.to], json.loads(facts))
+        _require(transaction, name.id, transaction.topology.places[edge.to], json.loads(facts), pending)
     _move(transaction, row, edge, facts, until)
     transaction.event(name.id, stage, outcome, edge.to, pending.facts)
     watches.tell(transaction, row, outcome, pending.facts)
@@ -174,11 +174,12 @@ def _post(transaction: Transaction, id_: int, stage: str, outcome: str, place: P
     ledger.transfer(transaction, f"{id_}:{outcome}", pending.postings, pending.currency, id_)
 
 
-def _require(transaction: Transaction, id_: int, place: Place, facts: Mapping[str, Any]) -> None:
+def _require(transaction: Transaction, id_: int, place: Place, facts: Mapping[str, Any], pending: Pending) -> None:
     """Money and envelope are checked where they lie, not only where a fact claims them."""
     for requirement in place.requires:
         if requirement == "envelope":
-            met = transaction.one("envelope_body", id=id_) is not None and "envelope" in facts
+            is_there = pending.envelope is not None or transaction.one("envelope_body", id=id_) is not None
+            met = is_there and "envelope" in facts
         elif requirement == "payment":
             met = bool(facts.get("waiver")) or ledger.balance(transaction, f"hold:{id_}") > 0
         else:

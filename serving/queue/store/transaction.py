@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
@@ -104,12 +104,14 @@ class Transaction:
 
     def run(self, name: str, /, **parameters: Any) -> Cursor:
         """Execute a named statement; `now` is always bound."""
-        if self._needs_savepoint:
-            self._save()
-        self._run_waiting()
-        if self._leases and changes_leases(name, self.database.dialect):
-            self._leases.clear()
+        if name not in APART:
+            self._settle_before(name)
         return self.database.run(name, {"now": self.now, **parameters})
+
+    def run_many(self, name: str, rows: Sequence[Parameters]) -> None:
+        """Execute a named statement that answers nothing once for each row, in order."""
+        self._settle_before(name)
+        self.database.run_many(name, [{"now": self.now, **row} for row in rows])
 
     def later(self, name: str, /, **parameters: Any) -> None:
         """A write of `WAITING`, to be run before anything can miss it."""
@@ -166,6 +168,14 @@ class Transaction:
         """A fresh id."""
         return self.identifiers.next(self.now)
 
+    def _settle_before(self, name: str) -> None:
+        """What waits comes first, and the verb can be undone."""
+        if self._needs_savepoint:
+            self._save()
+        self._run_waiting()
+        if self._leases and changes_leases(name, self.database.dialect):
+            self._leases.clear()
+
     def _foresee(self, leases: list[int], keys: set[tuple[str, str]]) -> None:
         if len(leases) > 1:
             rows = self.all("leased_among", ids=json.dumps(leases))
@@ -212,6 +222,7 @@ WAITING = {
     "insert_message": False,
     "insert_notification": False,
     "insert_idempotency": False,
+    "insert_envelope": False,
     "move": True,
     "delete_envelope": True,
     "insert_event": True,
@@ -219,6 +230,9 @@ WAITING = {
 }
 """Writes that may wait, in an order in which none comes before what it refers to; and whether one statement takes all
 of them, as a JSON array of objects (`:rows`, in which octets have no place). While it runs, other threads do."""
+
+APART = frozenset({"counters", "offset", "principal", "principal_domains", "recipient"})
+"""Reads of what none of those writes: they see the same before and after them, and leave nothing to be undone."""
 
 
 @cache

@@ -1,1 +1,0 @@
-SELECT key, count, last, link FROM counter WHERE key = :key
