@@ -79,7 +79,7 @@ async def _run(settings: Settings, *, alone: bool) -> None:
     if settings.artefact is None:
         raise ConfigurationError("no model; set CLARION_ARTEFACT")
     stages = [] if alone else [programs.sandbox(settings), programs.gateway(settings, settings.artefact)]
-    chosen = [programs.broker(settings), *stages, programs.intake(settings)]
+    chosen = [programs.broker(settings), *stages, *programs.intakes(settings)]
     async with Supervisor(chosen, settings.home) as supervisor:
         await supervisor.ready(READY_WITHIN)
         sys.stdout.buffer.write(READY)
