@@ -76,6 +76,12 @@ def stamped(mail: bytes) -> Trace:
     return Trace(client_ip, helo, path)
 
 
+def without_return_path(mail: bytes) -> bytes:
+    """A stamped mail as it travels on: the server that delivers it writes Return-Path, and it is to find none
+    (RFC 5321 section 4.4)."""
+    return mail if _STAMP.match(mail) is None else mail.partition(b"\r\n")[2]
+
+
 def without_forged(raw: bytes, authserv_id: str) -> bytes:
     """The mail without the fields that claim to be of `authserv_id`, or of nobody that can be read
     (RFC 8601 section 5).

@@ -30,7 +30,7 @@ from serving.pipeline import Enclosed, EnclosedFree, Keyless, KeyMissing
 from serving.return_addresses import ReturnAddresses
 from serving.sealing import LookupKey, SealingKey, UnsealingKey
 from serving.stage import Work
-from serving.trace import without_forged
+from serving.trace import without_forged, without_return_path
 from serving.values import Method, OpenByPolicy, Sealed
 
 DIGEST = "digest"
@@ -173,9 +173,10 @@ class Encryption:
         return replace(outside, reply_to=address), answered_through(mail, address, goes_to)
 
     def _mail(self, work: Work, raw: bytes, outside: Outside) -> bytes:
-        """The mail as it came, without what the intake noted above it, and without Authentication-Results in our name
-        but those that we have written."""
-        mail, results = without_forged(without_envelope(raw), outside.domain), work.facts.get("results")
+        """The mail as it came, without what the intake noted above it for us alone, and without Authentication-Results
+        in our name but those that we have written."""
+        came = without_return_path(without_envelope(raw))
+        mail, results = without_forged(came, outside.domain), work.facts.get("results")
         return self._content.unseal(b64decode(results)) + mail if results else mail
 
     def _outside(self, work: Work) -> Outside:

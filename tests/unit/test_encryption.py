@@ -19,6 +19,7 @@ from serving.pipeline import Enclosed, EnclosedFree, Keyless, KeyMissing
 from serving.return_addresses import ReturnAddresses
 from serving.sealing import LookupKey, UnsealingKey
 from serving.stage import Work
+from serving.trace import Trace, stamp
 from serving.values import OpenByPolicy, Sealed
 from tests.unit import works
 
@@ -137,12 +138,14 @@ async def test_mail_programs_find_outside_of_a_digest_how_to_get_fewer_and_of_no
 
 async def test_what_the_intake_noted_never_travels() -> None:
     """To whom reports go, and how, is the sender's business and ours."""
-    noted = envelope_field(SmtpEnvelope("ops@bank.example", "id-canary"), {}) + MAIL
+    came = stamp(Trace("192.0.2.1", "mx", "ops@bank.example"), "gate.example", NOW)
+    noted = envelope_field(SmtpEnvelope("ops@bank.example", "id-canary"), {}) + came + MAIL
     opened = await _handle(Broker(_enrolled(is_open=True)), _work(noted))
     assert isinstance(opened, Enclosed)
 
-    assert b"id-canary" not in _opened(opened.envelope.body)[1]
-    assert _opened(opened.envelope.body)[1].endswith(b"\r\n" + MAIL)
+    travelling = _opened(opened.envelope.body)[1]
+    assert not [word for word in (b"id-canary", b"Return-Path") if word in travelling]
+    assert travelling.endswith(b"\r\n" + came.partition(b"\r\n")[2] + MAIL)
 
 
 async def test_a_second_attempt_has_the_same_message_id_and_another_ciphertext() -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from serving.mail import split
-from serving.trace import Trace, read_words, stamp, stamped
+from serving.trace import Trace, read_words, stamp, stamped, without_return_path
 
 NOW = datetime(2026, 11, 25, 15, tzinfo=UTC)
 MAIL = b"From: ops@bank.example\r\n\r\nx\r\n"
@@ -30,6 +30,17 @@ def test_a_stamp_says_again_what_it_was_told(trace: Trace) -> None:
     assert parts is not None
     assert b"by gate.example (Clarion); Wed, 25 Nov 2026 15:00:00 +0000" in parts.first("received")
     assert mail.endswith(MAIL)
+
+
+def test_what_travels_on_has_no_return_path_of_ours() -> None:
+    """The server that delivers it writes its own, and two say two things."""
+    mail = stamp(Trace("192.0.2.1", "mx", "bounce@bank.example"), "gate.example", NOW) + MAIL
+    travelling = without_return_path(mail)
+
+    assert travelling.startswith(b"Received: from mx ([192.0.2.1])\r\n")
+    assert mail == b"Return-Path: <bounce@bank.example>\r\n" + travelling
+    assert without_return_path(MAIL) == MAIL
+    assert without_return_path(b"Return-Path: <theirs@bank.example>\r\n" + MAIL).startswith(b"Return-Path")
 
 
 @pytest.mark.parametrize(
