@@ -16,6 +16,7 @@ from serving.keys_cli import add_commands
 from serving.principal_cli import principal
 from serving.queue.client import Client
 from serving.queue_cli import queue
+from serving.reactions_cli import reactions
 from serving.schedule_cli import schedule
 from serving.settings import Settings
 from serving.suppression_cli import suppression
@@ -37,6 +38,7 @@ for name, group in (
     ("queue", queue),
     ("webhook", webhook),
     ("suppression", suppression),
+    ("reactions", reactions),
 ):
     app.add_typer(group, name=name)
 

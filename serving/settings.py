@@ -117,6 +117,8 @@ class Settings(BaseSettings):
         "signals", "slack", "tgram", "twilio", "vonage", "workflows",
     )  # fmt: skip
 
+    imap_password: SecretStr = SecretStr("")  # of the mailbox that `clarion reactions watch` opens
+
     digest_interval: float = 86_400.0
     max_body: int = 25 * 1024 * 1024
     retention_days: Annotated[float, Field(ge=0)] = 30.0  # of bodies whose mail has ended, and of idempotency keys
