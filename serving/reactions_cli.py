@@ -50,7 +50,7 @@ def watch(
     junk: Annotated[str | None, typer.Option(help="The folder for junk, where the server does not say which.")] = None,
     finds_junk: Annotated[bool, typer.Option("--find-junk/--no-junk", help="Whether there is one.")] = True,
     every: Annotated[
-        float, typer.Option(min=1, max=1_700, help="Seconds between two looks where nothing tells of changes.")
+        float, typer.Option(min=1, max=1_700, help="Seconds after which to look again, whatever the server tells.")
     ] = 120.0,
     once: Annotated[bool, typer.Option("--once", help="Look once, and end; for cron.")] = False,
     plain: Annotated[bool, typer.Option("--plain", help="Without TLS; to this machine alone.")] = False,
