@@ -3,7 +3,6 @@
 import imaplib
 import os
 import pwd
-import re
 import shutil
 import signal
 import ssl
@@ -102,11 +101,6 @@ class Dovecot:
         if self._process.poll() is None:
             os.kill(self._process.pid, signal.SIGTERM)  # the master ends its children
             self._process.wait(30)
-
-    def crash(self, user: str) -> None:
-        """The process that serves the user's last connection."""
-        served = re.findall(rf"Login: user=<{user}>.* mpid=(\d+)", self.log())
-        os.kill(int(served[-1]), signal.SIGKILL)
 
     def deliver(self, user: str, mail: bytes, name: str, flags: str = "") -> None:
         """As a mail server does that writes to the Maildir; flags are its letters."""

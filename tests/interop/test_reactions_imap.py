@@ -82,11 +82,11 @@ class Desk:
         await self.eventually(is_there, 60.0)
 
     @asynccontextmanager
-    async def watching(self, every: float = ONLY_WHEN_TOLD) -> AsyncIterator[None]:
+    async def watching(self, every: float = ONLY_WHEN_TOLD, account: Account | None = None) -> AsyncIterator[None]:
         """From the end of the first look on."""
         looked = asyncio.Event()
         spread = Random(1)  # noqa: S311 - how waits vary is no secret
-        looking = self.watch().keep_looking(lambda: Mailbox.open(self.account), every, spread, looked)
+        looking = self.watch().keep_looking(lambda: Mailbox.open(account or self.account), every, spread, looked)
         task = asyncio.create_task(looking)
         await asyncio.wait_for(looked.wait(), 60)
         try:
@@ -214,12 +214,26 @@ async def test_a_server_that_was_restarted_is_found_again(desk: Desk, caplog: py
 
 
 async def test_a_connection_that_ends_without_a_word_is_noticed(desk: Desk) -> None:
-    """Or a mailbox is deaf for half an hour because a process crashed."""
+    """Or a mailbox is deaf for half an hour because a router forgot who spoke."""
     id_ = await desk.arrive()
-    async with desk.watching():
-        desk.dovecot.crash(desk.user)
-        await desk.does(r"\Answered")
-        await desk.hears(id_, "acknowledged")
+    open_ends: list[asyncio.StreamWriter] = []
+    told = bytearray()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        inner, onward = await asyncio.open_connection("127.0.0.1", desk.dovecot.plain_port)
+        open_ends.extend((writer, onward))
+        await asyncio.gather(_pass_on(reader, onward, bytearray()), _pass_on(inner, writer, told))
+
+    async with await asyncio.start_server(relay, "127.0.0.1", 0) as server:
+        account = Account("127.0.0.1", server.sockets[0].getsockname()[1], desk.user, PASSWORD, None)
+        async with desk.watching(account=account):
+            await desk.eventually(lambda: b"+ idling" in told)
+            for end in open_ends[:2]:
+                end.transport.abort()
+            await desk.does(r"\Answered")
+            await desk.hears(id_, "acknowledged")
+        for end in open_ends:
+            end.transport.abort()
 
 
 async def test_a_broker_that_was_away_hears_it_later(
@@ -307,3 +321,10 @@ def _secret(folder: Path, password: str) -> str:
     path = folder / password
     path.write_text(password + "\n")
     return str(path)
+
+
+async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passed: bytearray) -> None:
+    with suppress(OSError):
+        while octets := await reader.read(65_536):
+            writer.write(octets)
+            passed += octets
