@@ -15,8 +15,9 @@ from serving.bounces.telling import Teller
 from serving.identifiers import parse_id
 from serving.intake.acceptance import Acceptance
 from serving.intake.returned import Returns
+from serving.mail import with_crlf
 from serving.pipeline import Stage
-from serving.queue.client import Client
+from serving.queue.client import Client, Recipient, Submission
 from serving.stage import Handler
 from tests.integration.stages import is_at, kinds, working
 from tests.integration.test_delivery import listening, say
@@ -53,14 +54,14 @@ class Smtp:
             await talk.say("DATA")
             await talk.send(mail + b".\r\n")
             message = (await talk.reply()).removeprefix("250 2.0.0 accepted as ")
-        (row,) = await self.house.client.query("message_notifications", message=str(parse_id(message)))
+        (row,) = await self.house.client.query("message", id=str(parse_id(message)))
         return int(row["id"])
 
     async def bring(self, to: str, mail: bytes) -> str:
         """What a foreign server says to us, with the empty path."""
         async with self.intake.talk() as talk:
             await talk.say("EHLO mx.receiver.example")
-            return await talk.mail(to, mail=mail, sender="")
+            return await talk.mail(to, mail=with_crlf(mail), sender="")
 
     def reports(self) -> list[tuple[Any, Any]]:
         """What each says about the mail, and about its recipient."""
@@ -167,3 +168,16 @@ async def test_mail_of_a_sender_that_is_not_proven_dies_in_silence(smtp: Smtp, c
 async def _waits_at(client: Client, id_: int, stage: str) -> bool:
     (row,) = await client.query("notification", id=str(id_))
     return bool(row["stage"] == stage)
+
+
+async def test_the_same_mail_by_http_is_another_submission(smtp: Smtp, client: Client) -> None:
+    """Each door has its own idea of "the same" (a key that is given, or the mail itself): a repetition at one must not
+    hide what came through the other."""
+    first, again = await smtp.send(), await smtp.send()
+    recipient = Recipient(BOB, CONTENT.sealing_key.seal(TO.encode()))
+    submitted = await client.accept(Submission("ops", CONTENT.sealing_key.seal(MAIL), (recipient,), "key", b"d" * 32))
+    (by_http,) = submitted.notification_ids
+    message = (await client.query("notification", id=str(first)))[0]["message"]
+
+    assert first == again != by_http
+    assert [row["id"] for row in await client.query("message", id=message)] == [str(first)]
