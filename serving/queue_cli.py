@@ -46,11 +46,14 @@ def dead(limit: Limit = 20, as_json: AsJson = False) -> None:
 
 @queue.command("show")
 def show_notification(notification: str, as_json: AsJson = False) -> None:
-    """How one notification got where it is."""
-    rows = _ask("events", id=_number(notification))
-    if not rows:
-        raise ConfigurationError("no such notification; ids are in the answer of POST /v1/notify")
-    tell(rows, as_json=as_json)
+    """How one notification got where it is; of a message, which notifications it became."""
+    number = _number(notification)
+    if rows := _ask("events", id=number):
+        tell(rows, as_json=as_json)
+    elif found := _ask("message", id=number):
+        show([_named({name: row[name] for name in ("id", "stage", "state")}) for row in found], as_json=as_json)
+    else:
+        raise ConfigurationError("no such notification or message; ids are in our answer to who sent it")
 
 
 @queue.command("retry")

@@ -160,10 +160,10 @@ class Escalation:
     async def _is_lost(self, facts: Mapping[str, Any], watched: Mapping[str, Any]) -> bool:
         """Whether what was done last has reached nobody."""
         if not facts.get("taken"):
-            return bool(watched["state"] == "dead")
+            return _is_undelivered(watched)
         sent = facts.get("sent")
         rows = await self._client.query("watched", id=sent) if sent else []
-        return bool(facts.get("lost")) or any(row["state"] == "dead" for row in rows)
+        return bool(facts.get("lost")) or any(map(_is_undelivered, rows))
 
 
 def _acknowledged(facts: Mapping[str, Any], watched: Mapping[str, Any]) -> Acknowledged | None:
@@ -181,6 +181,11 @@ def _is_nobodys(watched: Mapping[str, Any]) -> bool:
 
 def _has_left(watched: Mapping[str, Any]) -> bool:
     return watched["state"] in ("delivered", "dead") or watched["stage"] in PAID_FOR
+
+
+def _is_undelivered(row: Mapping[str, Any]) -> bool:
+    """Whether it has not arrived and will not."""
+    return bool(row["state"] == "dead" or row["bounced"])
 
 
 def _taken(facts: Mapping[str, Any], watched: Mapping[str, Any]) -> tuple[Place, float]:

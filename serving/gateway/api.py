@@ -119,6 +119,12 @@ class Api:
         events = await self._broker.query("events", id=row["id"])
         return JSONResponse(_notification(row, events))
 
+    async def message(self, request: Request) -> Response:
+        """Which notifications one message became, and where each is: by SMTP a sender is told the message's id alone."""
+        rows = await self._named(request, "message")
+        told = [{"id": format_id(int(row["id"])), "state": row["state"], "stage": row["stage"]} for row in rows]
+        return JSONResponse({"message_id": format_id(int(rows[0]["message"])), "notifications": told})
+
     async def feedback(self, request: Request) -> Response:
         """Takes down what the recipient did."""
         row = await self._own(request)
@@ -181,15 +187,19 @@ class Api:
         return JSONResponse({"status": "ok", "broker": True})
 
     async def _own(self, request: Request) -> dict[str, Any]:
+        return (await self._named(request, "notification"))[0]
+
+    async def _named(self, request: Request, query: str) -> list[dict[str, Any]]:
+        """The rows of what the path names, one or more. Raises Problem: there is none, or it is another sender's."""
         principal = await self._principals.of(request)
         try:
             number = parse_id(request.path_params["id"])
         except ValueError:
             raise Problem(NOT_FOUND) from None
-        rows = await self._broker.query("notification", id=str(number))
+        rows = await self._broker.query(query, id=str(number))
         if not rows or rows[0]["principal"] != principal.id:
             raise Problem(NOT_FOUND)
-        return rows[0]
+        return rows
 
     def _seal(self, draft: Draft, principal: Principal, key: str | None) -> Submission:
         seal, lookup = self._keys.content.seal, self._keys.lookup.address

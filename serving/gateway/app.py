@@ -59,6 +59,7 @@ def application() -> Starlette:
     routes: list[BaseRoute] = [
         _route("/notify", "POST", Api.notify),
         _route("/notifications/{id}", "GET", Api.notification),
+        _route("/messages/{id}", "GET", Api.message),
         _route("/notifications/{id}/feedback", "POST", Api.feedback),
         _route("/webhooks/{provider}", "POST", Api.webhook),
         _route("/statement", "GET", Api.statement),

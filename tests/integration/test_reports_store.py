@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from serving.queue.store import directory, reports, retention, suppression
-from tests.integration.peers import LOOKUP, Store, refusal
+from serving.queue.store import directory, hops, operators, reports, retention, suppression
+from tests.integration.peers import LOOKUP, TO_DIGEST, Store, refusal
 
 MONTH = 30 * 86_400.0
 NAMED = [LOOKUP.hex()]
@@ -177,3 +177,38 @@ class TestSuppression:
         store.do(lambda t: retention.forget(t, MONTH))
 
         assert [row["reason"] for row in store.sql("SELECT reason FROM suppression")] == ["x"]
+
+
+class TestGivenUp:
+    @pytest.mark.parametrize("how", ["died", "killed"])
+    def test_mail_that_dies_elsewhere_than_at_delivery_waits_to_be_told(self, store: Store, how: str) -> None:
+        """By SMTP the sender has our 250 and keeps nothing: only we can tell it. What the operator wrote is ours."""
+        (id_,) = store.accept().notifications
+        if how == "killed":
+            store.do(lambda t: operators.kill(t, str(id_), "ada@ops.example"))
+        else:
+            lease = store.lease("authentication")
+            store.do(lambda t: hops.dead(t, lease, "ada@ops.example"))
+        (row,) = store.do(directory.bounces_waiting)
+
+        assert (row["id"], row["action"]) == (str(id_), "failed")
+        assert row["reply"] == hops.GIVEN_UP[how]
+
+    @pytest.mark.parametrize(("ending", "told"), [("dead", [("failed", hops.GIVEN_UP["digest"])]), ("sent", [])])
+    def test_mail_whose_digest_did_not_arrive_waits_to_be_told(
+        self, store: Store, ending: str, told: list[tuple[str, str]]
+    ) -> None:
+        """The digest is ours and has no sender who could be told; what lies in it has."""
+        (id_,) = store.accept().notifications
+        store.walk(*TO_DIGEST)
+        values = {"recipient": LOOKUP.hex(), "address": "aa", "body": "bb", "parents": [str(id_)], "at": 0}
+        store.do(lambda t: directory.answer(t, "bundle", values))
+        facts = {"envelope": {"form": "sealed"}, "waiver": "digest"}
+        store.complete(store.lease("encryption"), "enclosed_free", envelope=b"e", facts=facts)
+        outcomes = ("sent", "unbilled") if ending == "sent" else ("undeliverable", "returned")
+        store.complete(store.lease("delivery"), outcomes[0], facts={"receipt": {}} if ending == "sent" else {})
+        store.complete(store.lease("settlement"), outcomes[1])
+        rows = store.do(directory.bounces_waiting)
+
+        assert [(row["action"], row["reply"]) for row in rows if row["id"] == str(id_)] == told
+        assert len(rows) == len(told)

@@ -24,7 +24,7 @@ CONTENT, LOOKUP = UnsealingKey(bytes(PrivateKey.generate())), LookupKey(b"l" * 3
 CHAIN = Chain((Step(60.0, Person("grace@ops.example")), Step(30.0, Push("ntfys://a.example/secret"))), 2)
 WATCHED = {
     "state": "delivered", "stage": None, "principal": "bank", "accepted_at": DELIVERED, "since": DELIVERED,
-    "acknowledged_at": None, "unpaid": False, "killed": False,
+    "acknowledged_at": None, "unpaid": False, "killed": False, "bounced": False,
 }  # fmt: skip
 
 
@@ -44,7 +44,7 @@ class Store:
     async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         match name:
             case "watched":
-                return [dict(self.watched)] if parameters["id"] == "7" else [{"state": self.child}]
+                return [dict(self.watched)] if parameters["id"] == "7" else [{"state": self.child, "bounced": False}]
             case "escalation":
                 return [{"chain": CONTENT.sealing_key.seal(write_chain(self.chain)).hex()}] if self.chain else []
             case _:

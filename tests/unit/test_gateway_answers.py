@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from serving.identifiers import format_id, parse_id
-from tests.unit.gateways import NOTICE, PREDICTION, Setting, is_refusal
+from tests.unit.gateways import NOTICE, PREDICTION, FakeBroker, Setting, is_refusal
 
 
 @pytest.mark.parametrize(
@@ -93,6 +93,28 @@ async def test_an_id_of_somebody_else_is_as_unknown_as_none(setting: Setting, as
     assert is_refusal(seen, 404, "not_found")
     assert is_refusal(feedback, 404, "not_found")
     assert not setting.broker.commands
+
+
+async def test_a_message_tells_which_notifications_it_became(setting: Setting) -> None:
+    """Who sends by SMTP is told the message's id alone, and is to find everything from there."""
+    sent = {"message": "99", "principal": "p1", "stage": None, "state": "delivered"}
+
+    async def query(name: str, /, **parameters: Any) -> list[dict[str, Any]]:
+        if name != "message":
+            return await FakeBroker.query(setting.broker, name, **parameters)
+        return [{**sent, "id": id_} for id_ in ("100", "101")] if parameters == {"id": "99"} else []
+
+    setting.broker.query = query  # type: ignore[method-assign]
+    found = await setting.http.get(f"/messages/{format_id(99)}")
+    unknown = await setting.http.get(f"/messages/{format_id(98)}")
+    sent["principal"] = "p2"
+    another = await setting.http.get(f"/messages/{format_id(99)}")
+
+    ended = {"stage": None, "state": "delivered"}
+    notifications = [{"id": format_id(100), **ended}, {"id": format_id(101), **ended}]
+    assert found.json() == {"message_id": format_id(99), "notifications": notifications}
+    assert is_refusal(unknown, 404, "not_found")
+    assert is_refusal(another, 404, "not_found")
 
 
 async def test_feedback_is_stored_with_its_time(setting: Setting) -> None:

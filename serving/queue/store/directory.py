@@ -36,6 +36,11 @@ def notification(transaction: Transaction, id: str) -> Rows:
     return _rows(transaction.all("notification", id=identifier(id)))
 
 
+def message(transaction: Transaction, id: str, limit: int = 10_000) -> Rows:
+    """What one message became: a notification for each recipient, in their order."""
+    return _rows(transaction.all("notifications_of", message=identifier(id), limit=limit))
+
+
 def events(transaction: Transaction, id: str) -> Rows:
     """How it got there."""
     return _rows(transaction.all("events", id=identifier(id)))
@@ -204,6 +209,7 @@ QUERIES: Mapping[str, Query] = {
     query.__name__: query
     for query in (
         notification,
+        message,
         events,
         principal,
         principal_by_key,

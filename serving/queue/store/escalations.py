@@ -54,7 +54,7 @@ def watch(transaction: Transaction, about: str) -> Answer:
 def watched(transaction: Transaction, id: str) -> Rows:
     """How a watched notification stands: its state and stage, whose message it is, since when (seconds since the epoch)
     it is at that stage or has that end, and when its recipient first acknowledged it. `unpaid`: nobody paid in time;
-    `killed`: an operator gave it up."""
+    `killed`: an operator gave it up; `bounced`: it came back after its receiver had taken it."""
     row = transaction.one("watched", id=identifier(id))
     if row is None:
         return []
@@ -68,6 +68,7 @@ def watched(transaction: Transaction, id: str) -> Rows:
             "since": row["since"],
             "acknowledged_at": row["acknowledged_at"],
             "killed": bool(row["killed"]),
+            "bounced": bool(row["bounced"]),
             "unpaid": bool(facts.get("lapsed")) or "expired" in facts or "triage" in facts,
         }
     ]

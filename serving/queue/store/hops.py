@@ -13,6 +13,12 @@ from serving.queue.store.transaction import Transaction, merged
 from serving.queue.topology import Edge, Place
 
 URGENT, NORMAL = 0, 1
+GIVEN_UP = {
+    "died": "5.3.0 not sent, it failed here and was given up",
+    "killed": "5.7.0 not sent, an operator gave it up",
+    "digest": "5.0.0 the digest that it was part of was not delivered",
+}
+"""What senders are told of mail that dies elsewhere than at delivery, which tells in the receiver's words."""
 
 
 class LeaseName(NamedTuple):
@@ -121,6 +127,7 @@ def bury(transaction: Transaction, row: Row, kind: str, cause: str) -> None:
     _move(transaction, row, Edge("end", "dead"), row["facts"], None)
     transaction.event(row["id"], row["stage"], kind, "dead", {"cause": cause})
     watches.given_up(transaction, row)
+    _tell_sender(transaction, row["id"], kind)
     if transaction.topology.places[row["stage"]].analyses:
         history.ripen(transaction, row["message"])
     _end(transaction, row, "dead", kind)
@@ -232,3 +239,11 @@ def _end(transaction: Transaction, row: Row, state: str, reason: str) -> None:
         transaction.later("delete_envelope", id=child["id"])
         transaction.event(child["id"], transaction.topology.digest, parents, parents, {"via": str(row["id"])})
         webhooks.tell(transaction, child["id"], parents, "digest")
+        if parents == "dead":
+            _tell_sender(transaction, child["id"], "digest")
+
+
+def _tell_sender(transaction: Transaction, id_: int, how: str) -> None:
+    """By a report that it failed, which somebody writes who can open the message and knows whether its sender has
+    proven who it is."""
+    transaction.run("insert_bounce", id=id_, action="failed", reply=GIVEN_UP[how], is_told=0)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.store import intake, suppression
+from serving.queue.store import intake, suppression, watches
 from serving.queue.store.database import Row
 from serving.queue.store.transaction import Transaction
 from serving.queue.values import identifier
@@ -38,7 +38,8 @@ def report(
 def bounce(
     transaction: Transaction, id: str, action: str, reply: str, named: Sequence[str], suppress_for: float | None
 ) -> Answer:
-    """Write down what was said later of mail that a receiver had taken, once for each action.
+    """Write down what was said later of mail that a receiver had taken, once for each action. That it failed is told to
+    who watches it; the state stays what it was, so that no webhook is told.
 
     With `suppress_for` seconds nothing more is sent to its recipient, if the report is about that one: one of `named`,
     the lookups of the addresses that it holds. `fresh` is false where nothing was written, `not_found` raised where
@@ -57,6 +58,8 @@ def bounce(
     if fresh:
         detail = {"reply": reply, **({} if is_about_recipient else {"of": "another address"})}
         transaction.event(number, None, EVENTS[action], None, detail)
+        if action == "failed":
+            watches.bounced(transaction, row["facts"])
     is_suppressed = fresh and suppress_for is not None and is_about_recipient
     if is_suppressed:
         suppression.suppress(transaction, lookup.hex(), reply, suppress_for)

@@ -1,5 +1,5 @@
-"""What else a hop does where a watch is concerned: whoever watches an urgent notification is woken when it ends or is
-acknowledged, and what a watch does is told in the history of what it watches.
+"""What else a hop does where a watch is concerned: whoever watches an urgent notification is woken when it ends, is
+acknowledged or comes back, and what a watch does is told in the history of what it watches.
 
 A notification that is watched says so in its fact `watched`, the watch's id. A watch says in its fact `watch` what it
 is about. The notifications that a watch sends to further people name it too, with the `escalated` step that they are.
@@ -21,6 +21,13 @@ def ended(transaction: Transaction, row: Row) -> None:
     watch = _watch_of(row["facts"])
     if watch is not None:
         _wake(transaction, watch, "ended")
+
+
+def bounced(transaction: Transaction, facts: str) -> None:
+    """What a receiver had taken has come back for good, be it what is watched or what the watch sent on."""
+    watch = _watch_of(facts)
+    if watch is not None:
+        _wake(transaction, watch, "bounced")
 
 
 def acknowledged(transaction: Transaction, notification: int, kind: str, at: float) -> None:
