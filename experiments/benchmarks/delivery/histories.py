@@ -12,11 +12,20 @@ from serving.queue.client import Client
 from serving.settings import Settings
 
 TOGETHER = 100
+PATIENCE = 120.0
+"""Seconds until what the receiver has is settled: then nobody works on anything."""
 
 
 async def histories(settings: Settings) -> Mapping[str, Any]:
-    """How many ids there are, how many answered with a whole history, and in which states they are."""
+    """How many ids there are, how many answered with a whole history, and in which states they are.
+
+    Raises:
+        TimeoutError: something is still worked on.
+    """
     client = await Client.connect(settings.socket)
+    async with asyncio.timeout(PATIENCE):
+        while any(row["state"] in ("queued", "leased") for row in await client.query("depths")):
+            await asyncio.sleep(0.1)
     ids, whole, states = _ids(settings), 0, Counter[str]()
     for start in range(0, len(ids), TOGETHER):
         for state, is_whole in await asyncio.gather(*(_one(client, id_) for id_ in ids[start : start + TOGETHER])):
