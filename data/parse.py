@@ -34,14 +34,14 @@ def parse(raw: bytes, *, source: str = "") -> Message:
     mail, text = _read(raw)
     if not mail.keys() and not text.strip():
         raise Unreadable("no mail: neither a header nor text; give RFC 5322 octets")
-    person, sender = next(iter(headers.addresses(mail, "From")), ("", ""))
+    person, address = _sender(mail)
     subject = headers.field(mail, "Subject")
     automatic = headers.field(mail, "Auto-Submitted").lower()
     return Message(
         list=headers.list_name(mail) or source,
         message_id=headers.first_id(headers.raw_field(mail, "Message-ID")) or _invented_id(raw),
         date=headers.date(mail),
-        sender=sender,
+        sender=address,
         sender_name=headers.field(mail, "From"),
         to=_bare(mail, "To"),
         cc=_bare(mail, "Cc"),
@@ -53,10 +53,20 @@ def parse(raw: bytes, *, source: str = "") -> Message:
         auto_submitted=automatic,
         precedence=headers.field(mail, "Precedence").lower(),
         importance=headers.field(mail, "Importance") or headers.field(mail, "X-Priority"),
-        is_automated=automatic.startswith("auto-") or bool(_MACHINE.search(sender.partition("@")[0])),
+        is_automated=automatic.startswith("auto-") or bool(_MACHINE.search(address.partition("@")[0])),
         is_patch=bool(_PATCH.search(subject)),
-        sender_id=_person(person, sender),
+        sender_id=_person(person, address),
     )
+
+
+def sender(header: bytes) -> str:
+    """The sender's column of a mail of which this is the header: what `parse` gives, without reading the rest."""
+    return _sender(BytesHeaderParser(policy=compat32).parsebytes(header))[1]
+
+
+def _sender(mail: Mail) -> tuple[str, str]:
+    """The first name and address of From."""
+    return next(iter(headers.addresses(mail, "From")), ("", ""))
 
 
 def _read(raw: bytes) -> tuple[Mail, str]:

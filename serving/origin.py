@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from data.parse import Unreadable, parse
+from data.parse import sender
 from serving.addresses import canonical_address, domain_of, is_within
 from serving.envelope import Event, Request, SmtpEnvelope, envelope_of
 from serving.mail import Mail, split
@@ -106,10 +106,7 @@ def is_writable(address: str, ours: str) -> bool:
 def sender_of(raw: bytes) -> str:
     """The address that the mail names as its sender's; empty where it names none."""
     header = raw.partition(b"\r\n\r\n")[0] if b"\r\n\r\n" in raw else raw.partition(b"\n\n")[0]
-    try:
-        return parse(header + b"\r\n\r\n").sender
-    except Unreadable:
-        return ""
+    return sender(header + b"\r\n\r\n")
 
 
 def is_answer(mail: Mail) -> bool:

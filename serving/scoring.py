@@ -85,8 +85,7 @@ class Scorer:
     ) -> Judgement:
         """The prediction for RFC 5322 octets and a bare address; raises as `judge` does."""
         message, recipient = _dated(_read(raw), accepted_at), recipient.lower()
-        counters = await self._history.counters(message, recipient) if with_history else {}
-        offset = await self._history.offset(recipient) if with_history else 0.0
+        counters, offset = await self._known(message, recipient) if with_history else ({}, 0.0)
         try:
             example = render(message, recipient, history.features(message, recipient, counters))
             observation = self._history.observation(message, recipient, ordinal, counters)
@@ -96,6 +95,10 @@ class Scorer:
             return Judgement(self._prediction(score, offset, certificate), observation, message)
         except Exception as error:
             raise ModelFailure(error) from None
+
+    async def _known(self, message: Message, recipient: str) -> tuple[dict[str, history.Counter], float]:
+        """The history's counters and the recipient's offset, asked for at once."""
+        return await asyncio.gather(self._history.counters(message, recipient), self._history.offset(recipient))
 
     def is_uncertain(self, prediction: Prediction) -> bool:
         """Whether the score lies in the stated band, where a longer look is worth its time."""

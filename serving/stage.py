@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from serving.effects import hop_of
@@ -52,12 +52,13 @@ Shortfall = Callable[[Work], Awaitable[Outcome]]
 
 @dataclass(frozen=True, slots=True)
 class _Stand:
-    """A stage and what works there."""
+    """A stage, what works there, and the leases that are worked on by id and fence."""
 
     stage: Stage
     handle: Handler
     unfunded: Shortfall | None
     outages: Outages
+    leases: dict[tuple[int, int], Lease] = field(default_factory=dict)
 
 
 async def serve(
@@ -67,17 +68,19 @@ async def serve(
     stand = _Stand(stage, handle, unfunded, Outages(stage))
     working: set[asyncio.Task[None]] = set()
     async with asyncio.TaskGroup() as tasks:
+        keeper = tasks.create_task(_keep(stand.leases))
         async for lease in client.consume(stage.value, credit=concurrency, visibility=VISIBILITY):
             task = tasks.create_task(_work(stand, lease))
             working.add(task)
             task.add_done_callback(working.discard)
-        for task in working:  # the client was closed: nothing can be completed any more
+        for task in (keeper, *working):  # the client was closed: nothing can be completed any more
             task.cancel()
 
 
 async def _work(stand: _Stand, lease: Lease) -> None:
     """Whatever happens to one notification, the others go on."""
-    keeper = asyncio.create_task(_keep(lease))
+    name = lease.id, lease.fence
+    stand.leases[name] = lease
     try:
         await _attempt(stand, lease)
     except Refused as refused:
@@ -87,7 +90,7 @@ async def _work(stand: _Stand, lease: Lease) -> None:
             "notification %d was left to its lease's end at %s: %s", lease.id, _place(error), type(error).__name__
         )
     finally:
-        keeper.cancel()
+        stand.leases.pop(name, None)
 
 
 async def _attempt(stand: _Stand, lease: Lease) -> None:
@@ -185,17 +188,21 @@ async def _until_known(verb: Callable[[], Awaitable[None]]) -> None:
             return
 
 
-async def _keep(lease: Lease) -> None:
-    """Extend the lease for as long as the work goes on."""
+async def _keep(leases: dict[tuple[int, int], Lease]) -> None:
+    """Extend the leases for as long as the work on them goes on: each before a third of its time is over."""
     while True:
         await asyncio.sleep(VISIBILITY / 3)
-        try:
-            await lease.extend(VISIBILITY)
-        except BrokerUnavailable:
-            continue
-        except Refused as refused:
-            if refused.reason == "lease_lost":
-                return
+        await asyncio.gather(*(_extend(leases, lease) for lease in list(leases.values())))
+
+
+async def _extend(leases: dict[tuple[int, int], Lease], lease: Lease) -> None:
+    try:
+        await lease.extend(VISIBILITY)
+    except BrokerUnavailable:
+        return
+    except Refused as refused:
+        if refused.reason == "lease_lost":
+            leases.pop((lease.id, lease.fence), None)
 
 
 def work_of(lease: Lease) -> Work:

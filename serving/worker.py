@@ -5,7 +5,8 @@ import logging
 import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import bentoml
 
@@ -85,14 +86,20 @@ class StageWorker:
 
 
 def _counted(stage: Stage, handle: Handler) -> Handler:
+    seconds = _SECONDS.labels(stage=stage.value)
+
+    @cache
+    def ended(outcome: str) -> Any:
+        return _OUTCOMES.labels(stage=stage.value, outcome=outcome)
+
     async def counted(work: Work) -> Outcome:
-        with _SECONDS.labels(stage=stage.value).time():
+        with seconds.time():
             try:
                 outcome = await handle(work)
             except Exception as error:
-                _OUTCOMES.labels(stage=stage.value, outcome=type(error).__name__).inc()
+                ended(type(error).__name__).inc()
                 raise
-        _OUTCOMES.labels(stage=stage.value, outcome=kind(type(outcome))).inc()
+        ended(kind(type(outcome))).inc()
         return outcome
 
     return counted

@@ -36,7 +36,7 @@ def clean(text: str, *addresses: str) -> str:
     line = _ADDRESS.sub("<address>", _shorten(" ".join(text.split())))
     for address in addresses:
         local = address.rpartition("@")[0].strip('"')
-        line = _named(local).sub("<address>", line) if len(local) > 1 else line
+        line = _named(local).sub("<address>", line) if len(local) > 1 and _may_hold(line, local) else line
     return _STRANGE.sub("?", line)[:LONGEST]
 
 
@@ -55,6 +55,11 @@ def is_in_step(code: int) -> bool:
 def _shorten(line: str) -> str:
     """Enough to clean in little time, not ending within a word that may be an address."""
     return line if len(line) <= _ENOUGH else line[:_ENOUGH].rpartition(" ")[0]
+
+
+def _may_hold(line: str, local: str) -> bool:
+    """Whether it is worth compiling an expression, which takes longer than all else; only ASCII folds so simply."""
+    return local.lower() in line.lower() or not (line.isascii() and local.isascii())
 
 
 def _named(local: str) -> re.Pattern[str]:

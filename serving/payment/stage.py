@@ -4,6 +4,7 @@ Where the payer's wallet is empty the notification waits without a worker: the p
 and when its time is over the policy says whether it expires, is delivered and owed, or goes into the digest.
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -47,12 +48,11 @@ class Payment:
 
     async def handle(self, work: Work) -> Held | Free | Waived:
         """What the recipient's and the sender's policies say."""
-        parties = Parties(
-            work.recipient,
-            work.principal,
-            await self._policy("recipient", lookup=work.recipient.hex()),
-            await self._policy("sender_policy", principal=work.principal),
+        recipients, senders = await asyncio.gather(
+            self._policy("recipient", lookup=work.recipient.hex()),
+            self._policy("sender_policy", principal=work.principal),
         )
+        parties = Parties(work.recipient, work.principal, recipients, senders)
         terms = decide(work.facts.get("waiver"), parties, self._defaults)
         if isinstance(terms, Waived):
             return terms

@@ -19,6 +19,7 @@ _CHUNK = 1 << 16
 _ANCILLARY = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
 
 _CONGESTED = 1 << 18
+_CLOSE_ON_EXEC, _CUT_SHORT = int(socket.MSG_CMSG_CLOEXEC), int(socket.MSG_CTRUNC)  # an enum's & takes microseconds
 
 Incoming = Callable[[int, int, memoryview, "deque[int]"], None]
 
@@ -161,7 +162,7 @@ class Connection:
 
     def _readable(self) -> None:
         try:
-            octets, ancillary, flags, _ = self._socket.recvmsg(_CHUNK, _ANCILLARY, socket.MSG_CMSG_CLOEXEC)
+            octets, ancillary, flags, _ = self._socket.recvmsg(_CHUNK, _ANCILLARY, _CLOSE_ON_EXEC)
         except BlockingIOError:
             return
         except OSError:
@@ -172,7 +173,7 @@ class Connection:
                 fds = array.array("i")
                 fds.frombytes(value[: len(value) - len(value) % fds.itemsize])
                 self._fds_in.extend(fds)
-        if not octets or flags & socket.MSG_CTRUNC:
+        if not octets or flags & _CUT_SHORT:
             self.close()
             return
         self._flush_planned = True  # below: what is answered at once goes out without another turn of the loop

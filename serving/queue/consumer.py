@@ -103,7 +103,7 @@ class Consumer(Resource):
         if self.credit + len(self._leases) > MAX_CREDIT:
             raise self.error("credit_overflow", f"credit over {MAX_CREDIT}")
         if self.is_open:
-            self.session.broker.dispatcher.wake(self.stage)
+            self.session.broker.dispatcher.credited(self.stage)
 
     def on_hold(self, high: int, low: int, fence: int) -> None:
         """A lease that the process still works on."""

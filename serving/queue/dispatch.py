@@ -34,7 +34,8 @@ class Worker(Protocol):
 
 
 class Dispatcher:
-    """Claims for whoever has credit. `wake` a stage when it may have work; a stage without work costs nothing.
+    """Claims for whoever has credit. `wake` a stage when it may have work, tell `credited` when a consumer may take
+    more; a stage without work costs nothing.
 
     Urgent goes before normal, except that every eighth claim of a stage takes normal first: nothing starves.
     """
@@ -44,6 +45,7 @@ class Dispatcher:
         self._workers: dict[str, deque[Worker]] = {}
         self._claiming: set[str] = set()
         self._again: set[str] = set()
+        self._dry: set[str] = set()
         self._turns: Counter[str] = Counter()
 
     def add(self, worker: Worker) -> None:
@@ -57,13 +59,19 @@ class Dispatcher:
             workers.remove(worker)
 
     def wake(self, stage: str) -> None:
-        """The stage may have work, or a consumer new credit."""
+        """The stage may have work."""
+        self._dry.discard(stage)
         if stage in self._claiming:
             self._again.add(stage)
             return
         worker = self._next(stage)
         if worker is not None:
             self._claim(stage, worker)
+
+    def credited(self, stage: str) -> None:
+        """A consumer has new credit: of use where the last claim left something."""
+        if stage not in self._dry:
+            self.wake(stage)
 
     def wake_all(self) -> None:
         """Time has passed: anything may be due."""
@@ -99,6 +107,8 @@ class Dispatcher:
         if len(claimed) == count or stage in self._again:
             self._again.discard(stage)
             self.wake(stage)
+        elif not isinstance(answer, Refused):
+            self._dry.add(stage)
 
     def _delivered(self, worker: Worker, claimed: list[Claimed]) -> bool:
         """A lease that cannot be sent must not take the others and the worker's credit with it."""

@@ -9,7 +9,7 @@ from serving.errors import Refused
 def json_object(octets: bytes) -> dict[str, Any]:
     """The JSON object; Refused `malformed` for anything else."""
     try:
-        value = json.loads(octets, parse_constant=_refuse)
+        value = _DECODER.decode(octets.decode())
     except (ValueError, RecursionError) as error:
         raise Refused("malformed", "not JSON") from error
     if not isinstance(value, dict):
@@ -21,9 +21,13 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
+_DECODER = json.JSONDecoder(parse_constant=_refuse)  # json.loads would make one for each call
+_ENCODER = json.JSONEncoder(separators=(",", ":"))
+
+
 def encode(value: Any) -> bytes:
     """JSON octets, as short as they can be."""
-    return json.dumps(value, separators=(",", ":")).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def identifier(text: str) -> int:

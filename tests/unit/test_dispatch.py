@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from serving.errors import Refused
 from serving.queue.dispatch import Dispatcher
 from serving.queue.store.hops import Claimed
 
@@ -59,3 +60,41 @@ def test_what_can_be_sent_is_handed_over_and_uses_credit() -> None:
     claimed([Claimed({"id": 7, "fence": 1}, "bank", b"")])
 
     assert (worker.credit, len(worker.got), committer.waiting) == (3, 1, [])
+
+
+def test_credit_asks_nothing_of_a_stage_that_was_found_empty_until_it_may_have_work_again() -> None:
+    """Each mail brings credit at each stage: as many questions of the store, and no answer in them."""
+    committer, worker = Committer(), Worker(broken=False)
+    dispatcher = Dispatcher(committer, lambda _: True)  # type: ignore[arg-type]
+    dispatcher.add(worker)
+    dispatcher.credited("encryption")
+    committer.waiting.pop()[1]([])
+    dispatcher.credited("encryption")
+    asked_when_empty = len(committer.waiting)
+    dispatcher.wake("encryption")
+
+    assert (asked_when_empty, len(committer.waiting)) == (0, 1)
+
+
+def test_work_that_comes_while_a_claim_finds_nothing_is_claimed_for() -> None:
+    """The claim may have looked before the work was there; nobody else would say so."""
+    committer, worker = Committer(), Worker(broken=False)
+    dispatcher = Dispatcher(committer, lambda _: True)  # type: ignore[arg-type]
+    dispatcher.add(worker)
+    dispatcher.wake("encryption")
+    dispatcher.wake("encryption")
+    committer.waiting.pop()[1]([])
+
+    assert len(committer.waiting) == 1
+
+
+def test_a_store_that_fails_is_not_taken_for_an_empty_one() -> None:
+    """What waits there would wait for the next tick, again and again."""
+    committer, worker = Committer(), Worker(broken=False)
+    dispatcher = Dispatcher(committer, lambda _: True)  # type: ignore[arg-type]
+    dispatcher.add(worker)
+    dispatcher.credited("encryption")
+    committer.waiting.pop()[1](Refused("storage", "the disk is full"))
+    dispatcher.credited("encryption")
+
+    assert len(committer.waiting) == 1

@@ -35,6 +35,7 @@ class Committer:
         self._database, self._touched, self._batch = database, touched, batch
         self._group = Group(database, topology)
         self._loop = asyncio.get_running_loop()
+        self._coming: list[tuple[Sequence[Verb], Done]] = []
         self._waiting: deque[tuple[Sequence[Verb], Done]] = deque()
         self._wake = threading.Condition()
         self._stopping = False
@@ -47,9 +48,9 @@ class Committer:
 
     def submit_all(self, verbs: Sequence[Verb], done: Done) -> None:
         """Run these verbs in the next transaction, each by itself; `done` gets all their answers."""
-        with self._wake:
-            self._waiting.append((verbs, done))
-            self._wake.notify()
+        if not self._coming:
+            self._loop.call_soon(self._hand_over)
+        self._coming.append((verbs, done))
 
     async def run(self, verb: Verb) -> Any:
         """Run the verb and wait for its commit; raises Refused."""
@@ -62,11 +63,19 @@ class Committer:
 
     def close(self) -> None:
         """Finish what waits, then end the thread and close the store."""
+        self._hand_over()
         with self._wake:
             self._stopping = True
             self._wake.notify()
         self._thread.join()
         self._database.close()
+
+    def _hand_over(self) -> None:
+        """What came in this turn of the loop, at once: to wake the thread for each takes longer than to hand it over."""
+        coming, self._coming = self._coming, []
+        with self._wake:
+            self._waiting.extend(coming)
+            self._wake.notify()
 
     def _work(self) -> None:
         while True:

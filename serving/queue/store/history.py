@@ -1,7 +1,8 @@
 """The history's counters: store rows that the classifier's features are made of, grown once a (notification, kind)."""
 
+import json
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from serving.errors import Refused
@@ -36,27 +37,26 @@ def expected(octets: bytes) -> bytes:
     return octets
 
 
-def observe_once(transaction: Transaction, notification: int, message: int, increments: Iterable[Increment]) -> bool:
-    """Keep what the arrival adds until `ripen`, unless that was done for this notification before; whether it was."""
-    if not _count(transaction, notification, "seen"):
-        return False
-    transaction.run_many("insert_growth", [{"message": message, **_row(each)} for each in increments])
-    return True
+def observe_once(transaction: Transaction, notification: int) -> bool:
+    """Whether what the arrival adds is to be added; once for each notification."""
+    return _count(transaction, notification, "seen")
 
 
-def ripen(transaction: Transaction, message: int) -> None:
-    """Add what a message's arrival adds, once none of its notifications is still being analysed.
+def ripen(transaction: Transaction, message: int, increments: Sequence[Increment] = ()) -> None:
+    """Add what a message's arrival adds, the `increments` of this notification too, once none of its notifications is
+    still being analysed; keep them until then.
 
     Then no notification's features hold its own message's arrival at another recipient, whatever the order.
     """
     transaction.lock("lock_message", message=message)
-    stages = (name for name, place in transaction.topology.places.items() if place.analyses)
-    if any(transaction.one("message_waits", message=message, stage=stage) is not None for stage in stages):
+    stages = [name for name, place in transaction.topology.places.items() if place.analyses]
+    if transaction.one("message_waits", message=message, stages=json.dumps(stages)) is not None:
+        transaction.run_many("insert_growth", [{"message": message, **_row(each)} for each in increments])
         return
     rows = transaction.all("growth", message=message)
-    grown = [Increment(row["key"], row["count"], row["at"], row["link"]) for row in rows]
-    if grown:
-        _grow(transaction, grown)
+    _grow(transaction, [Increment(row["key"], row["count"], row["at"], row["link"]) for row in rows])
+    _grow(transaction, increments)
+    if rows:
         transaction.run("delete_growth", message=message)
 
 
@@ -80,7 +80,9 @@ def _count(transaction: Transaction, notification: int, kind: str) -> bool:
 
 
 def _grow(transaction: Transaction, increments: Iterable[Increment]) -> None:
-    transaction.run_many("grow_counter", [_row(each) for each in increments])
+    rows = [_row(each) for each in increments]
+    if rows:
+        transaction.run_many("grow_counter", rows)
 
 
 def _row(increment: Increment) -> Parameters:

@@ -83,7 +83,8 @@ def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: P
         raise Refused("incomplete", "what is deferred needs a time")
     facts = merged(row["facts"], pending.facts)
     _post(transaction, name.id, stage, outcome, place, pending)
-    if pending.seen and history.observe_once(transaction, name.id, row["message"], pending.seen):
+    seen = pending.seen if pending.seen and history.observe_once(transaction, name.id) else []
+    if seen:
         transaction.run("set_reaction", id=name.id, reaction=pending.reaction)
     if pending.envelope is not None:
         transaction.later("insert_envelope", id=name.id, body=pending.envelope)
@@ -92,8 +93,8 @@ def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: P
     _move(transaction, row, edge, facts, until)
     transaction.event(name.id, stage, outcome, edge.to, pending.facts)
     watches.tell(transaction, row, outcome, pending.facts)
-    if place.analyses:
-        history.ripen(transaction, row["message"])
+    if seen or (place.analyses and not _is_analysed(transaction, edge)):
+        history.ripen(transaction, row["message"], seen)
     if edge.kind == "end":
         _end(transaction, row, edge.to, outcome)
 
@@ -226,6 +227,11 @@ def _move(transaction: Transaction, row: Row, edge: Edge, facts: str, until: flo
     )
     if edge.kind == "stage":
         transaction.touched.add(edge.to)
+
+
+def _is_analysed(transaction: Transaction, edge: Edge) -> bool:
+    """Whether it still is, where the edge leads: then its message waits for it, and nobody needs to look."""
+    return edge.kind != "end" and transaction.topology.places[edge.to].analyses
 
 
 def _end(transaction: Transaction, row: Row, state: str, reason: str) -> None:

@@ -13,6 +13,7 @@ from serving.errors import Refused
 from serving.queue.limits import MAX_FACTS
 from serving.queue.store.database import Cursor, Database, Parameters, Row, statement
 from serving.queue.topology import Topology
+from serving.queue.values import encode
 
 MAX_ID = 1 << 63
 
@@ -231,7 +232,7 @@ WAITING = {
 """Writes that may wait, in an order in which none comes before what it refers to; and whether one statement takes all
 of them, as a JSON array of objects (`:rows`, in which octets have no place). While it runs, other threads do."""
 
-APART = frozenset({"counters", "offset", "principal", "principal_domains", "recipient"})
+APART = frozenset({"counters", "offset", "principal", "principal_domains", "recipient", "suppressed"})
 """Reads of what none of those writes: they see the same before and after them, and leave nothing to be undone."""
 
 
@@ -255,7 +256,7 @@ def merged(facts: str, more: Mapping[str, Any]) -> str:
     """The facts with more of them, as JSON; Refused when they grow over the limit."""
     if not more:
         return facts
-    text = json.dumps({**json.loads(facts), **more}, separators=(",", ":"))
-    if len(text.encode()) > MAX_FACTS:
+    octets = encode({**json.loads(facts), **more})
+    if len(octets) > MAX_FACTS:
         raise Refused("too_large", f"facts over {MAX_FACTS} octets")
-    return text
+    return octets.decode()
