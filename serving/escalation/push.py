@@ -1,7 +1,8 @@
 """Pushes an alarm to another channel than mail, by Apprise. Nothing of a URL, which may hold tokens, is ever logged.
 
-Apprise speaks in threads, which nobody can end, and has few of them for all channels: one that answers an octet a second
-for ever would keep every other alarm. So each push has a thread of its own, and a channel that hangs gets no more.
+Apprise speaks in threads, which nobody can end, and has few of them for all channels: one that answers an octet a
+second for ever would keep every other alarm. So each push has a thread of its own, and a channel that hangs gets
+no more.
 """
 
 import asyncio
