@@ -39,12 +39,16 @@ class Temporary(ClarionError):
     """A stage cannot finish now and may later: retried after `retry_after` seconds (None: backoff).
 
     `is_outage`: something that all work needs is away, the operator should know, and the message is safe to log.
+    `is_told`: whether the history gets a line for it.
     """
 
-    def __init__(self, message: str, *, retry_after: float | None = None, is_outage: bool = False) -> None:
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, is_outage: bool = False, is_told: bool = True
+    ) -> None:
         super().__init__(message)
         self.retry_after = retry_after
         self.is_outage = is_outage
+        self.is_told = is_told
 
 
 class Unsealable(ClarionError):

@@ -70,6 +70,9 @@ class Settings(BaseSettings):
     mx_port: Port = 25
     tls_policy: TlsPolicy = "opportunistic"  # towards all servers; `required` is verified for the server's name
     tls_exceptions: dict[str, TlsPolicy] = {}  # of domains, by MX
+    mx_networks: tuple[
+        Annotated[str, AfterValidator(_network)], ...
+    ] = ()  # by MX: where domains' servers may lie that are not public, such as 10.0.0.0/8
     mta_sts: bool = True  # by MX: whether policies of domains (RFC 8461) are asked for and followed
     delivery_places: Annotated[int, Field(ge=4, le=1024)] = 64  # mails in the making at once, in each process
     delivery_connections: Annotated[int, Field(ge=1)] = 10  # of them to a smarthost or domain; urgent: one more

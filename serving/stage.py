@@ -100,7 +100,7 @@ async def _attempt(stand: _Stand, lease: Lease) -> None:
     except Temporary as temporary:
         stand.outages.tell(temporary)
         delay = backoff(lease.attempt) if temporary.retry_after is None else temporary.retry_after
-        await _retry(lease, delay, str(temporary))
+        await _retry(lease, delay, str(temporary) if temporary.is_told else "")
     except BrokerUnavailable:
         await _retry(lease, 1.0, "the broker was away")
     except Refused as refused:

@@ -28,6 +28,7 @@ class Bounces:
         self._store = store
         self._lookup = lookup
         self._suppress_for = suppress_for
+        self._reading = asyncio.Lock()  # one at a time: a hostile one takes a second of the processor
 
     async def handle(self, returned: Returned, mail: bytes) -> None:
         """Take the mail, whatever it is; what says nothing of ours is dropped.
@@ -36,7 +37,10 @@ class Bounces:
             BrokerUnavailable: it could not be written down; take it again later.
             Refused: `storage`, the same.
         """
-        bounce = await asyncio.to_thread(read_bounce, mail) if returned.purpose == "bounce" else None
+        if returned.purpose != "bounce":
+            return
+        async with self._reading:
+            bounce = await asyncio.to_thread(read_bounce, mail)
         if bounce is not None:
             await self._write(returned, bounce)
 

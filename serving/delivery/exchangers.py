@@ -1,4 +1,8 @@
-"""Delivery to the domains' own servers, by MX (RFC 5321 section 5, RFC 7505)."""
+"""Delivery to the domains' own servers, by MX (RFC 5321 section 5, RFC 7505).
+
+Whoever names a recipient names whom we connect to: an address that is not public is asked only where the operator says
+that mail servers lie there.
+"""
 
 import ipaddress
 from collections.abc import Collection, Iterable, Mapping
@@ -11,20 +15,28 @@ from serving.delivery.names import Exchanger, Names
 from serving.delivery.routes import NoRoute, Security, Server
 from serving.delivery.sts import Policies, covers
 from serving.errors import Temporary
+from serving.public_hosts import is_public
 
 MOST_ADDRESSES = 5
 """Tried for one mail at most; section 5.1 wants two."""
+MOST_HOSTS = 20
+"""Whose addresses are asked for: each may take seconds in which its name server says nothing."""
 
 NO_DOMAIN = NoRoute("550 5.1.2 not sent: there is no such domain")
 NO_SERVER = NoRoute("550 5.4.4 not sent: the domain names mail servers that do not exist")
 NO_MAIL = NoRoute("556 5.1.10 not sent: the domain takes no mail")
 LOOP = NoRoute("554 5.4.6 not sent: the domain's mail server is this one, which is not its last; a mail loop")
 
+INSIDE = NoRoute("550 5.4.4 not sent: the domain's mail server lies in a network that is not public")
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
 
 @dataclass(frozen=True, slots=True)
 class Exchangers:
     """`ours` are names that are this server as an MX. `is_alone`: no receiver is on this machine, so its loopback
-    addresses are a loop too. `security` holds for all but the `exceptions`, by domain, and for whom `policies` know."""
+    addresses are a loop too. `security` holds for all but the `exceptions`, by domain, and for whom `policies` know.
+    `networks` count as public."""
 
     hostname: str
     names: Names
@@ -35,6 +47,7 @@ class Exchangers:
     security: Security = Security.OPPORTUNISTIC
     exceptions: Mapping[str, Security] = field(default_factory=dict)
     policies: Policies | None = None
+    networks: Collection[Network] = ()
 
     @property
     def is_one_for_all(self) -> bool:
@@ -62,7 +75,7 @@ class Exchangers:
         allowed = [each for each in exchangers if named is None or covers(named, each.host)]
         if not allowed:
             raise Temporary("the domain's MTA-STS policy names none of its mail servers; it is looked at again later")
-        return await self._found(allowed, security)
+        return await self._found(allowed[:MOST_HOSTS], security)
 
     async def _exchangers(self, domain: str) -> list[Exchanger] | NoRoute:
         records = await self.names.exchangers(domain)
@@ -96,7 +109,7 @@ class Exchangers:
     async def _found(self, exchangers: Iterable[Exchanger], security: Security) -> tuple[Server, ...] | NoRoute:
         servers: list[Server] = []
         silent: Temporary | None = None
-        loops = False
+        obstacle = NO_SERVER
         for preference, host in exchangers:
             if len(servers) >= MOST_ADDRESSES:
                 break
@@ -105,12 +118,13 @@ class Exchangers:
             except Temporary as temporary:
                 silent = temporary
                 continue
-            usable = [address for address in addresses if self._is_elsewhere(address)]
-            loops = loops or len(usable) < len(addresses)
+            found = {address: self._obstacle(address) for address in addresses}
+            obstacle = next(filter(None, found.values()), obstacle)
+            usable = [address for address in addresses if found[address] is None]
             servers += [Server(address, self.port, host, security, preference) for address in usable]
         if not servers and silent is not None:
             raise silent
-        return tuple(servers[:MOST_ADDRESSES]) or (LOOP if loops else NO_SERVER)
+        return tuple(servers[:MOST_ADDRESSES]) or obstacle
 
     def _literal(self, domain: str) -> tuple[Server, ...] | NoRoute:
         """An address instead of a domain (section 4.1.3)."""
@@ -118,15 +132,18 @@ class Exchangers:
             address = str(ipaddress.ip_address(domain[1:-1].removeprefix("ipv6:")))
         except ValueError:
             return NO_DOMAIN
-        if not self._is_elsewhere(address):
-            return LOOP
+        obstacle = self._obstacle(address)
+        if obstacle is not None:
+            return obstacle
         security = self.exceptions.get(domain, self.security)
         return (Server(address, self.port, address, security),)
 
-    def _is_elsewhere(self, address: str) -> bool:
-        """Whether it is a host's address, and not this one's."""
+    def _obstacle(self, address: str) -> NoRoute | None:
+        """Why it is not asked: it is no host's address, this host's, or one inside."""
         ip = ipaddress.ip_address(address)
         ip = getattr(ip, "ipv4_mapped", None) or ip
         if ip.is_unspecified or ip.is_multicast or ip == ipaddress.ip_address("255.255.255.255"):
-            return False
-        return not (self.is_alone and ip.is_loopback)
+            return LOOP
+        if ip.is_loopback:
+            return LOOP if self.is_alone else None
+        return None if is_public(address) or any(ip in network for network in self.networks) else INSIDE

@@ -22,6 +22,8 @@ SLOW = 5.0
 """Seconds in the making that make a mail's lane a slow one."""
 SHORTEST, LONGEST, LONGEST_URGENT = 1.0, 300.0, 15.0
 """Seconds after which what found no place comes again."""
+TURNS = 20.0
+"""Urgent mails a second that come again for one destination, at most: each turn is work of the store's, and of ours."""
 REMEMBERED = 10_000
 _FIRST = 2
 _BURST = 1.0
@@ -37,13 +39,14 @@ class Crowded:
 @dataclass(eq=False, slots=True)
 class _Lane:
     """Times are the clock's. `seconds` a mail took lately, `ill_since` nobody answers. `next_at`: when the next that is
-    turned away may come; `paid_until`: the rate's."""
+    turned away may come, `next_urgent_at` of the urgent ones; `paid_until`: the rate's."""
 
     limit: int
     went_well: bool | None = None
     seconds: float = 0.0
     ill_since: float | None = None
     next_at: float = 0.0
+    next_urgent_at: float = 0.0
     paid_until: float = 0.0
     busy: dict["Place", float] = field(default_factory=dict)
 
@@ -214,5 +217,8 @@ class Lanes:
         pace = max(max(lane.seconds, lane.age(now)) / lane.limit, self._interval)
         lane.next_at = min(max(lane.next_at, now) + pace, now + LONGEST)
         ill = SHORTEST if lane.ill_since is None else max(SLOW, now - lane.ill_since)
-        delay = max(lane.next_at - now, ill)
-        return Crowded(min(delay, LONGEST_URGENT if urgent else LONGEST) * self._random.uniform(0.5, 1.0))
+        delay = min(max(lane.next_at - now, ill), LONGEST)
+        if urgent:
+            lane.next_urgent_at = min(max(lane.next_urgent_at, now) + 1 / TURNS, now + LONGEST)
+            delay = max(min(delay, LONGEST_URGENT), lane.next_urgent_at - now)
+        return Crowded(delay * self._random.uniform(0.5, 1.0))

@@ -1,5 +1,6 @@
 """The router that the settings ask for."""
 
+import ipaddress
 from random import Random
 
 from serving.addresses import canonical_domain, own_domain
@@ -38,5 +39,6 @@ def _by_mx(settings: Settings, hostname: str, random: Random) -> Router:
             canonical_domain(domain) or domain.lower(): Security(policy)
             for domain, policy in settings.tls_exceptions.items()
         },
+        networks=[ipaddress.ip_network(network) for network in settings.mx_networks],
         policies=StsPolicies(fetcher(servers, port=port)) if settings.mta_sts else None,
     )

@@ -23,6 +23,7 @@ from serving.stage import Work
 from serving.values import Receipt
 
 _LONG = 30.0
+_CROWDED = "its destination is taking other mail, or hangs"
 
 
 class Delivery:
@@ -132,11 +133,13 @@ class Delivery:
         return self._later(since, delay, reply, is_outage=failure.unreachable and is_one)
 
     async def _turned_away(self, work: Work, crowded: Crowded) -> Undeliverable:
-        """It comes again soon and has not been tried; but if it waits for long, its time has begun."""
+        """It comes again soon and has not been tried; but if it waits for long, its time has begun. The history is told
+        the first time, the second, the fourth and so on: a server that hangs for days must not fill the store."""
         since, tries = self._failing(work)
         if "failing" not in work.facts and crowded.delay > _LONG:
             await work.note("failing", {"failing": {"since": since, "tries": tries}})
-        return self._later(since, crowded.delay, "its destination is taking other mail, or hangs", is_outage=False)
+        is_told = work.attempt & (work.attempt - 1) == 0
+        return self._later(since, crowded.delay, _CROWDED, is_told=is_told)
 
     def _failing(self, work: Work) -> tuple[float, int]:
         """Since when delivery fails, in seconds since the epoch, and how often it was tried. Not since the mail was
@@ -144,8 +147,10 @@ class Delivery:
         failing = work.facts.get("failing", {})
         return float(failing.get("since", self._clock())), int(failing.get("tries", 0))
 
-    def _later(self, since: float, delay: float, reply: str, *, is_outage: bool) -> Undeliverable:
+    def _later(
+        self, since: float, delay: float, reply: str, *, is_outage: bool = False, is_told: bool = True
+    ) -> Undeliverable:
         left = since + self._expiry - self._clock()
         if left <= 0:
             return Undeliverable(f"tried for {self._expiry:.0f} s; last: {reply}")
-        raise Temporary(reply, retry_after=min(left, delay), is_outage=is_outage)
+        raise Temporary(reply, retry_after=min(left, delay), is_outage=is_outage, is_told=is_told)

@@ -18,8 +18,8 @@ from pysequoia import Cert
 
 from serving.addresses import domain_of
 from serving.encryption.certificates import LARGEST_CERTIFICATE, Unusable, read_certificate
-from serving.encryption.public_hosts import Resolve, is_public, resolve
 from serving.errors import Temporary
+from serving.public_hosts import Resolve, is_public, resolve
 
 MOST_CERTIFICATES, MOST_ADDRESSES = 16, 4
 

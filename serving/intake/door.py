@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 MOST_HELD = 192 << 20
 """Octets of mail that are on their way into the store, of all connections."""
+STRANGERS = 4
+"""Strangers may hold one part in so many of it: whoever got a mail of ours may answer it, as slowly as they like."""
 MOST_WAITING = 2_000
 """Mails that wait for the store's commit."""
 
@@ -32,7 +34,7 @@ class Door:
         self._most_waiting = most_waiting
         self._connections: Counter[str] = Counter()
         self._inside = 0
-        self._held = 0
+        self._held = self._strangers_held = 0
         self._waiting = 0
         self._quiet = asyncio.Event()
         self._quiet.set()
@@ -59,16 +61,20 @@ class Door:
         """Whether another mail may begin to come in."""
         return self._held < self._most_held and self._waiting < self._most_waiting
 
-    def hold(self, octets: int) -> bool:
+    def hold(self, octets: int, *, stranger: bool = False) -> bool:
         """Whether so many octets more of a mail may be kept; they are counted until `let_go`."""
         if self._held + octets > self._most_held:
             return False
+        if stranger and self._strangers_held + octets > self._most_held // STRANGERS:
+            return False
         self._held += octets
+        self._strangers_held += octets * stranger
         return True
 
-    def let_go(self, octets: int) -> None:
+    def let_go(self, octets: int, *, stranger: bool = False) -> None:
         """They are in the store, or refused."""
         self._held -= octets
+        self._strangers_held -= octets * stranger
 
     def wait(self) -> bool:
         """Whether a mail may wait for the store; it is counted until `waited`."""

@@ -11,8 +11,9 @@ _LINE_BEFORE = b"\r\n"  # which DATA ends with: a mail may begin with its end
 class Reception:
     """Collects the octets behind 354; of a mail that is not taken only the end is waited for: `refusal` says why."""
 
-    def __init__(self, door: Door, largest: int) -> None:
-        self._door, self._largest = door, largest
+    def __init__(self, door: Door, largest: int, *, stranger: bool = False) -> None:
+        """`stranger`: nobody knows who sends it."""
+        self._door, self._largest, self._stranger = door, largest, stranger
         self._data = bytearray(_LINE_BEFORE)
         self._held = 0
         self.refusal: str | None = None
@@ -35,13 +36,13 @@ class Reception:
 
     def let_go(self) -> None:
         """It is in the store, or refused: there is room for others."""
-        self._door.let_go(self._held)
+        self._door.let_go(self._held, stranger=self._stranger)
         self._held = 0
 
     def _count(self, octets: int) -> None:
         if self.refusal is None and len(self._data) - len(_LINE_BEFORE) > self._largest:
             self.refusal = TOO_LARGE
-        if self.refusal is None and not self._door.hold(octets):
+        if self.refusal is None and not self._door.hold(octets, stranger=self._stranger):
             self.refusal = BUSY
         if self.refusal is None:
             self._held += octets

@@ -130,7 +130,7 @@ class Session(Connection):
         if not self._door.has_room():
             raise Refusal(replies.BUSY)
         await self.push("354 End the mail with <CRLF>.<CRLF>")
-        reception = Reception(self._door, self._parts.largest)
+        reception = Reception(self._door, self._parts.largest, stranger=begun.caller is None)
         try:
             reply = await self._finish(begun, unstuffed(await self._read(reception)))
         finally:
@@ -223,7 +223,8 @@ class Session(Connection):
         mail, requests = begun.mail, dict(begun.recipients.values())
         letter = Letter(self._address, self._came_by(mail), self._protocol(mail), mail, requests)
         if begun.returned is not None and self._parts.returned is not None:
-            await self._parts.returned(begun.returned, self._parts.acceptance.stamped(letter, content))
+            stamped = await asyncio.to_thread(self._parts.acceptance.stamped, letter, content)
+            await self._parts.returned(begun.returned, stamped)
             return "250 2.0.0 accepted"
         if begun.caller is None:
             raise Refusal(replies.NO_CALLER)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import httpx
 
-from serving.encryption.public_hosts import Resolve, is_public, resolve
+from serving.public_hosts import Resolve, is_public, resolve
 
 LOCAL = {"localhost": ("127.0.0.1", "::1"), "127.0.0.1": ("127.0.0.1",), "::1": ("::1",)}
 MOST_ADDRESSES = 4

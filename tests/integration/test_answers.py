@@ -6,6 +6,7 @@ from email.headerregistry import Address
 from email.message import EmailMessage
 from email.utils import parseaddr
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -148,6 +149,26 @@ async def test_who_is_not_the_recipient_acknowledges_nothing(house: House) -> No
     assert "answer from the address that got it" in foreign.message
     assert (doubled.code, both.code) == (550, 550)
     assert not {"answered", "acknowledged"} & set(await house.kinds(id_))
+
+
+async def test_what_strangers_write_is_refused_before_the_broker_has_to_read_it(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """25 MiB of nobody's, as often as somebody likes, would take seconds from everybody's alarms."""
+    id_ = await house.accept()
+    to = house.addresses.make("reply", id_)
+    asked: list[str] = []
+    execute = Client.execute
+
+    async def listen(self: Client, name: str, /, **parameters: Any) -> dict[str, Any]:
+        asked.append(name)
+        return await execute(self, name, **parameters)
+
+    monkeypatch.setattr(Client, "execute", listen)
+    foreign = await house.answer(reply(to, "<x@gate.example>", From="Eve <eve@home.example>"), to)
+
+    assert (foreign.code, foreign.message[:5]) == (550, "5.7.1")
+    assert "answer" not in asked
 
 
 async def test_an_address_that_we_have_not_given_out_takes_nothing(house: House) -> None:

@@ -108,6 +108,11 @@ async def test_what_found_no_place_is_not_counted_as_tried_and_runs_out_of_time_
     history = History(receiver.events)
     with pytest.raises(Temporary, match="is taking other mail") as turned_away:
         await stage.handle(work(history, attempt=7))
+    told = []
+    for attempt in range(1, 17):
+        with pytest.raises(Temporary) as again:
+            await stage.handle(work(history, attempt=attempt))
+        told += [attempt] * again.value.is_told
     now[0] += 3600.0
     ended = await stage.handle(work(history, attempt=8))
     blocked.set()
@@ -116,6 +121,7 @@ async def test_what_found_no_place_is_not_counted_as_tried_and_runs_out_of_time_
 
     assert 100 <= (turned_away.value.retry_after or 0) <= 300
     assert not turned_away.value.is_outage
+    assert told == [1, 2, 4, 8, 16]  # days of it are a few lines of its history
     assert history.facts == {"failing": {"since": 1300.0, "tries": 0}}
     assert ended == Undeliverable("tried for 3600 s; last: its destination is taking other mail, or hangs")
 

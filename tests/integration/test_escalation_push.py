@@ -11,7 +11,7 @@ import pytest
 
 from serving.errors import ConfigurationError
 from serving.escalation.chain import Push
-from serving.escalation.push import Pushes
+from serving.escalation.push import MOST_EACH, Pushes
 from serving.settings import Settings
 
 SECRET = "token-4711"
@@ -79,6 +79,19 @@ async def test_a_push_without_an_answer_may_have_been_sent() -> None:
     async with listening(None) as channel:
         assert await Pushes(["json"], timeout=0.5)(channel.url, "a", "b") == "unknown"
     assert len(channel.requests) == 1
+
+
+async def test_channels_that_hang_keep_nobody_elses_alarm(caplog: pytest.LogCaptureFixture) -> None:
+    """Whoever has a channel that answers for ever would else end the escalation of everybody."""
+    async with listening(None) as hanging, listening(200) as channel:
+        pushes = Pushes(["json"], timeout=0.2)
+        said = [await pushes(Push(f"{hanging.url.url}/{number // 8}"), "a", "b") for number in range(40)]
+        result = await Pushes(["json"])(channel.url, "a", "b")
+
+    assert said.count("unknown") == 5 * MOST_EACH
+    assert said.count("failed") == 40 - 5 * MOST_EACH
+    assert result == "sent"
+    assert not caplog.records
 
 
 async def test_nobody_is_reached_where_nobody_listens() -> None:

@@ -221,6 +221,26 @@ class TestTooMuch:
         assert outside.startswith("452 4.3.1")
         await eventually(lambda: answers(intake))
 
+    async def test_strangers_who_hold_all_that_they_can_keep_no_senders_mail_outside(
+        self, make_intake: MakeIntake, eventually: Eventually
+    ) -> None:
+        """Whoever ever got a mail of ours knows an address that takes mail from anybody, as slowly as they like."""
+
+        async def keep(*_: object) -> None:
+            return None
+
+        intake = await make_intake(returned=keep, parts={"door": Door(10, 10, most_held=100_000)})
+        async with intake.talk() as slow, intake.talk() as second, intake.talk() as talk:
+            for stranger in (slow, second):
+                await stranger.say("EHLO mx.example")
+                await stranger.begin(intake.parts.addresses.make("bounce", 77), sender="")
+                await stranger.send(b"x" * 20_000)
+            await eventually(lambda: _is_full_of_strangers(intake.parts.door))
+            await talk.log_in(intake.key)
+            accepted = await talk.mail(ADA, mail=MAIL + b"y\r\n" * 20_000)
+
+        assert accepted.startswith("250")
+
     async def test_only_so_many_mails_wait_for_the_store(self, make_intake: MakeIntake) -> None:
         """A slow disk must not fill the memory with mail."""
         slow = Slow()
@@ -241,6 +261,13 @@ class TestTooMuch:
             assert (await waiting).startswith("250")
         assert busy.startswith("452 4.3.1")
         assert begun.startswith("452 4.3.1")
+
+
+def _is_full_of_strangers(door: Door) -> bool:
+    has_room = door.hold(6_000, stranger=True)
+    if has_room:
+        door.let_go(6_000, stranger=True)
+    return not has_room
 
 
 class From(Dialogue):

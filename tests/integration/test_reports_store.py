@@ -1,5 +1,6 @@
 """What the store keeps of reports: each is written once, what comes back is written down once, and suppressions end."""
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -88,6 +89,19 @@ class TestBounce:
         assert told_before == [(id_, "failed")]
         assert waiting(store) == []
         assert store.kinds(int(id_)) == ["accepted", "bounced", "reported"]
+
+    def test_a_report_that_comes_weeks_later_is_history_and_silences_nobody(self, store: Store) -> None:
+        """Where a mail bounces to stands in it for all who ever see it."""
+        early, late = sent(store), sent(store)
+        facts = json.dumps({"receipt": {"code": 250}, "sending": {"attempt": 1, "at": store.now}})
+        store.sql("UPDATE notification SET facts = :facts", facts=facts)
+        store.now += 6 * 86_400
+        in_time = bounce(store, early)
+        store.now += 9 * 86_400
+
+        assert in_time == {"fresh": True, "suppressed": True}
+        assert bounce(store, late) == {"fresh": True, "suppressed": False}
+        assert store.kinds(int(late)) == ["accepted", "bounced"]
 
     def test_who_is_not_to_be_told_is_not_asked_for_again(self, store: Store) -> None:
         """Nobody waits for ever in the list."""

@@ -89,6 +89,25 @@ async def test_mail_without_a_key_is_parked_until_the_recipient_has_one(client: 
 
 
 @pytest.mark.usefixtures("quick")
+async def test_what_is_not_told_leaves_no_line_in_the_history(client: Client, eventually: Eventually) -> None:
+    """A mail whose turn does not come for days, because a server hangs, must not fill the store."""
+    turns = 0
+
+    async def handle(_: Work) -> Outcome:
+        nonlocal turns
+        turns += 1
+        if turns < 9:
+            raise Temporary("not its turn", retry_after=0.0, is_told=turns == 1)
+        return p.Forged("other domain")
+
+    id_ = await accept(client)
+    async with working(client, {Stage.AUTHENTICATION: handle}):
+        await eventually(lambda: is_at(client, id_, "rejected"))
+
+    assert await kinds(client, id_) == ["accepted", "retried", "forged"]
+
+
+@pytest.mark.usefixtures("quick")
 async def test_one_mail_that_always_fails_dies_and_the_others_go_on(client: Client, eventually: Eventually) -> None:
     """A poisoned mail must neither block its stage nor be tried for ever."""
     bad = await accept(client)

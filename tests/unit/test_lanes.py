@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from serving.delivery import lanes as module
-from serving.delivery.lanes import LONGEST, LONGEST_URGENT, SLOW, Crowded, Lanes, Place
+from serving.delivery.lanes import LONGEST, LONGEST_URGENT, SLOW, TURNS, Crowded, Lanes, Place
 
 PLACES = 64
 
@@ -163,6 +163,22 @@ async def test_what_is_turned_away_comes_again_one_after_the_other_and_within_mi
     assert isinstance(urgent, Place)
     assert isinstance(again, Crowded)
     assert again.delay <= LONGEST_URGENT
+
+
+async def test_ten_thousand_urgent_mails_for_one_server_that_hangs_are_not_all_the_time_on_their_way(
+    clock: Clock,
+) -> None:
+    """Each turn is a claim and a commit: one customer's dead server would take the store from everybody's alarms."""
+    served = lanes(clock)
+    await hang(served, "lab.example", 3, urgent=True)
+    clock.now += 2 * SLOW
+    delays = [await served.enter("lab.example", urgent=True) for _ in range(10_000)]
+    turns = sum(1 / each.delay for each in delays if isinstance(each, Crowded))
+
+    assert turns < 10 * TURNS
+    assert all(isinstance(each, Crowded) and each.delay <= LONGEST for each in delays)
+    assert isinstance(delays[0], Crowded)
+    assert delays[0].delay <= LONGEST_URGENT
 
 
 async def test_where_nobody_answers_it_comes_again_after_as_long_as_nobody_has(clock: Clock) -> None:

@@ -2,12 +2,22 @@
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from ipaddress import ip_network
 from random import Random
 from typing import Any
 
 import pytest
 
-from serving.delivery.exchangers import LOOP, MOST_ADDRESSES, NO_DOMAIN, NO_MAIL, NO_SERVER, Exchangers
+from serving.delivery.exchangers import (
+    INSIDE,
+    LOOP,
+    MOST_ADDRESSES,
+    MOST_HOSTS,
+    NO_DOMAIN,
+    NO_MAIL,
+    NO_SERVER,
+    Exchangers,
+)
 from serving.delivery.names import Exchanger
 from serving.delivery.outbound import router
 from serving.delivery.routes import NoRoute, Security, Server, Smarthost
@@ -15,6 +25,7 @@ from serving.errors import ConfigurationError, Temporary
 from serving.settings import Settings
 
 A, B, SIX = "192.0.2.1", "192.0.2.2", "2001:db8::1"
+DOCUMENTATION = [ip_network("192.0.2.0/24"), ip_network("2001:db8::/32")]
 
 
 class Zones:
@@ -27,6 +38,7 @@ class Zones:
         failing: Collection[str] = (),
     ) -> None:
         self._mx, self._addresses, self._failing = mx, addresses, failing
+        self.asked: list[str] = []
 
     async def exchangers(self, domain: str, /) -> tuple[Exchanger, ...] | None:
         self._check(domain)
@@ -34,6 +46,7 @@ class Zones:
         return tuple(self._mx.get(domain, ())) if known else None
 
     async def addresses(self, host: str, /) -> tuple[str, ...]:
+        self.asked.append(host)
         self._check(host)
         return tuple(self._addresses.get(host, ()))
 
@@ -51,6 +64,7 @@ def routes(
     **options: Any,
 ) -> Exchangers:
     names = Zones(mx or {}, addresses or {}, failing)
+    options = {"networks": DOCUMENTATION, **options}
     return Exchangers("clarion.example", names, Random(seed), **options)  # noqa: S311
 
 
@@ -157,6 +171,50 @@ async def test_a_domain_with_a_thousand_servers_costs_a_few_tries() -> None:
     hosts = {f"{number}.example": [f"192.0.2.{number % 250}"] * 9 for number in range(1000)}
 
     assert len(addresses_of(await routes(records, hosts).servers("lab.example"))) == MOST_ADDRESSES
+
+
+async def test_a_domain_whose_name_servers_say_nothing_costs_a_few_questions() -> None:
+    """Each takes ten seconds, and a place that others wait for."""
+    hosts = [f"{number}.example" for number in range(1000)]
+    found = routes(mx(*((10, host) for host in hosts)), failing=hosts)
+    with pytest.raises(Temporary):
+        await found.servers("lab.example")
+
+    assert isinstance(found.names, Zones)
+    assert len(found.names.asked) == MOST_HOSTS
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "10.0.0.5",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "fd00::1",
+        "fe80::1",
+        "::ffff:10.0.0.5",
+        "2002:a00:5::1",
+    ],
+)
+async def test_a_server_inside_is_asked_only_where_the_operator_says_that_there_are_some(address: str) -> None:
+    """Whoever names a recipient at a domain of theirs would reach a relay that believes us."""
+    records, hosts = mx((10, "a.example"), (20, "b.example")), {"a.example": [address], "b.example": [A]}
+    literal = f"[ipv6:{address}]" if ":" in address else f"[{address}]"
+    alone = routes(mx((10, "a.example")), hosts)
+
+    assert await alone.servers("lab.example") == await alone.servers(literal) == INSIDE
+    assert addresses_of(await routes(records, hosts).servers("lab.example")) == [A]
+
+
+async def test_the_operators_own_servers_are_asked() -> None:
+    """By the settings, as they reach every process."""
+    settings = Settings(delivery="mx", mx_networks=("10.0.0.0/8",))
+    made = router(settings, Random(1))  # noqa: S311
+    assert isinstance(made, Exchangers)
+
+    assert addresses_of(await made.servers("[10.0.0.5]")) == ["10.0.0.5"]
+    assert await made.servers("[192.168.0.5]") == INSIDE
 
 
 @pytest.mark.parametrize(

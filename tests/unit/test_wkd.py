@@ -14,11 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pysequoia import Cert
 
-from serving.encryption import public_hosts
+from serving import public_hosts
 from serving.encryption.certificates import Unusable
-from serving.encryption.public_hosts import is_public, resolve
 from serving.encryption.wkd import KeyDirectory, hashed_local_part, places
 from serving.errors import Temporary
+from serving.public_hosts import is_public, resolve
 from tests.unit.certificates import ANN, CERTIFICATE, NOW, binary, fresh, lasting, revoked, signing_only
 from tests.unit.key_directories import ADVANCED, DIRECT, HOME, Home, Published, key_directory
 from tests.unit.test_relayed_authentication_resolver import NameServer

@@ -108,10 +108,11 @@ def note(transaction: Transaction, name: LeaseName, kind: str, facts: Mapping[st
 
 
 def retry(transaction: Transaction, name: LeaseName, delay: float, cause: str) -> None:
-    """Give the lease back; not claimable for `delay` seconds."""
+    """Give the lease back; not claimable for `delay` seconds. Without a cause the history says nothing of it."""
     row = leased(transaction, name)
     transaction.run("retry", id=name.id, available_at=transaction.now + delay)
-    transaction.event(name.id, row["stage"], "retried", row["stage"], {"cause": cause, "delay": delay})
+    if cause:
+        transaction.event(name.id, row["stage"], "retried", row["stage"], {"cause": cause, "delay": delay})
     transaction.touched.add(row["stage"])
 
 

@@ -1,7 +1,7 @@
 """What senders are told became of their mail, and what was said later of mail that a receiver had taken."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serving.errors import Refused
@@ -11,6 +11,10 @@ from serving.queue.store.transaction import Transaction
 from serving.queue.values import identifier
 
 Answer = dict[str, Any]
+
+LATEST = 14 * 86_400.0
+"""Seconds after a mail was sent in which a report of it suppresses: servers try for five days, and say so then. Whoever
+sees the mail later, forwarded or kept, sees in the clear where it bounces to, and must not silence its recipient."""
 
 EVENTS = {"failed": "bounced", "delayed": "delayed", "delivered": "confirmed"}
 """What the history calls each word of a later report."""
@@ -41,16 +45,17 @@ def bounce(
     """Write down what was said later of mail that a receiver had taken, once for each action. That it failed is told to
     who watches it; the state stays what it was, so that no webhook is told.
 
-    With `suppress_for` seconds nothing more is sent to its recipient, if the report is about that one: one of `named`,
-    the lookups of the addresses that it holds. `fresh` is false where nothing was written, `not_found` raised where
-    there is no such notification.
+    With `suppress_for` seconds nothing more is sent to its recipient, if the report comes in time and is about that
+    one: one of `named`, the lookups of the addresses that it holds. `fresh` is false where nothing was written,
+    `not_found` raised where there is no such notification.
     """
     if action not in EVENTS:
         raise Refused("malformed", f"an action is one of {', '.join(EVENTS)}")
     number = identifier(id)
     row = _locked(transaction, number)
     is_told = int(action == "delayed")  # the next server still tries, and says so itself if it ends
-    fresh = "receipt" in json.loads(row["facts"]) and bool(
+    facts = json.loads(row["facts"])
+    fresh = "receipt" in facts and bool(
         transaction.run("insert_bounce", id=number, action=action, reply=reply, is_told=is_told).rowcount
     )
     lookup = bytes(row["recipient"])
@@ -60,7 +65,7 @@ def bounce(
         transaction.event(number, None, EVENTS[action], None, detail)
         if action == "failed":
             watches.bounced(transaction, row["facts"])
-    is_suppressed = fresh and suppress_for is not None and is_about_recipient
+    is_suppressed = fresh and suppress_for is not None and is_about_recipient and _is_in_time(transaction, facts)
     if is_suppressed:
         suppression.suppress(transaction, lookup.hex(), reply, suppress_for)
     return {"fresh": fresh, "suppressed": is_suppressed}
@@ -70,6 +75,11 @@ def close_bounce(transaction: Transaction, id: str, action: str) -> Answer:
     """Nobody is to be told of it."""
     closed = transaction.run("tell_bounce", id=identifier(id), action=action).rowcount
     return {"closed": bool(closed)}
+
+
+def _is_in_time(transaction: Transaction, facts: Mapping[str, Any]) -> bool:
+    at = facts.get("sending", {}).get("at", transaction.now)
+    return bool(transaction.now - at <= LATEST)
 
 
 def _locked(transaction: Transaction, number: int) -> Row:

@@ -1,6 +1,8 @@
 """Who is told of what came back, and what becomes of it where nobody can be: nothing waits for ever."""
 
+import asyncio
 import logging
+import time
 from dataclasses import dataclass, field
 from email import message_from_bytes
 from typing import Any
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 from nacl.public import PrivateKey
 
+from serving.bounces import returning
 from serving.bounces.returning import Bounces
 from serving.bounces.telling import Teller
 from serving.errors import BrokerUnavailable, Refused
@@ -113,6 +116,24 @@ async def test_what_comes_back_is_written_down_with_lookups_alone(status: bytes,
     assert (written["id"], written["action"], written["suppress_for"]) == ("7", "failed", seconds)
     assert written["named"] == [LOOKUP.address(TO).hex()]
     assert "bob" not in written["reply"]
+
+
+async def test_one_report_is_read_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hostile one takes a second of the processor, and mail comes in beside it."""
+    reading, most = 0, 0
+
+    def read(_: bytes) -> None:
+        nonlocal reading, most
+        reading += 1
+        most = max(most, reading)
+        time.sleep(0.02)  # as a parser does: in a thread
+        reading -= 1
+
+    monkeypatch.setattr(returning, "read_bounce", read)
+    bounces = Bounces(Store(), LOOKUP, 60.0)
+    await asyncio.gather(*(bounces.handle(Returned("bounce", 7), b"") for _ in range(8)))
+
+    assert most == 1
 
 
 async def test_a_report_comes_again_only_where_the_store_failed() -> None:
