@@ -402,7 +402,11 @@ WATCH = Stage.ESCALATION
 ANSWERS = Stage.NOTICE
 
 
-@cache
 def kind(outcome: type[Outcome]) -> str:
     """The outcome's name on the wire and in the history, e.g. `enclosed_free`."""
-    return "".join(f"_{c.lower()}" if c.isupper() else c for c in outcome.__name__).lstrip("_")
+    return _written(outcome.__name__)
+
+
+@cache
+def _written(name: str) -> str:
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name).lstrip("_")

@@ -2,6 +2,7 @@
 
 import asyncio
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -23,9 +24,7 @@ async def histories(settings: Settings) -> Mapping[str, Any]:
         TimeoutError: something is still worked on.
     """
     client = await Client.connect(settings.socket)
-    async with asyncio.timeout(PATIENCE):
-        while any(row["state"] in ("queued", "leased") for row in await client.query("depths")):
-            await asyncio.sleep(0.1)
+    await _rest(client)
     ids, whole, states = _ids(settings), 0, Counter[str]()
     for start in range(0, len(ids), TOGETHER):
         for state, is_whole in await asyncio.gather(*(_one(client, id_) for id_ in ids[start : start + TOGETHER])):
@@ -45,6 +44,15 @@ def is_whole(row: Mapping[str, Any], events: Sequence[Mapping[str, Any]]) -> boo
             return False
         place = event["next"] or place
     return bool(place == (row["stage"] or row["state"]))
+
+
+async def _rest(client: Client) -> None:
+    """Until nobody works on anything."""
+    until = time.monotonic() + PATIENCE
+    while any(row["state"] in ("queued", "leased") for row in await client.query("depths")):
+        if time.monotonic() > until:
+            raise TimeoutError("something is still worked on")
+        await asyncio.sleep(0.1)
 
 
 async def _one(client: Client, id_: str) -> tuple[str, bool]:
