@@ -10,7 +10,6 @@ receive → authenticate → analyze → urgent?       → encrypt → pay → d
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 
 from serving.decisions import FailedOpen as FailedOpen
 from serving.decisions import NotUrgent as NotUrgent
@@ -402,7 +401,6 @@ WATCH = Stage.ESCALATION
 ANSWERS = Stage.NOTICE
 
 
-@cache
 def kind(outcome: type[Outcome]) -> str:
     """The outcome's name on the wire and in the history, e.g. `enclosed_free`."""
     return "".join(f"_{c.lower()}" if c.isupper() else c for c in outcome.__name__).lstrip("_")

@@ -11,8 +11,6 @@ import resource
 import sys
 import time
 
-import uvloop
-
 from serving import core_dumps
 from serving.errors import ClarionError, NotThereYet
 from serving.gateway.uses import Uses
@@ -53,7 +51,7 @@ def main() -> int:
     gc.freeze()  # what was imported stays; and little here forms cycles
     gc.set_threshold(50_000, 20, 20)
     try:
-        uvloop.run(run(Settings.read()))
+        asyncio.run(run(Settings.read()))
     except NotThereYet as error:
         print(error, file=sys.stderr)
         return 75

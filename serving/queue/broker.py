@@ -17,8 +17,6 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import uvloop
-
 from serving.errors import ClarionError, ConfigurationError, NotThereYet, Refused
 from serving.queue import policy as policies
 from serving.queue import wire
@@ -289,7 +287,7 @@ def main() -> int:
     if not arguments.store:
         parser.error("name a store: --store, or CLARION_DATABASE")
     try:
-        uvloop.run(run(arguments))
+        asyncio.run(run(arguments))
     except NotThereYet as error:
         print(error, file=sys.stderr)
         return os.EX_TEMPFAIL

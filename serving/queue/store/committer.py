@@ -71,7 +71,7 @@ class Committer:
         self._database.close()
 
     def _hand_over(self) -> None:
-        """What came in this turn of the loop, at once: to wake the thread for each takes longer than to hand it over."""
+        """What came in this turn of the loop, all at once: it costs less than to wake the thread for each."""
         coming, self._coming = self._coming, []
         with self._wake:
             self._waiting.extend(coming)
