@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.parse import BODY_LIMIT, Unreadable, parse
+from data.parse import BODY_LIMIT, Unreadable, parse, sender
 from data.schema import Message
 
 PLAIN = b"""\
@@ -171,3 +171,17 @@ def test_hostile_samples_of_other_parsers_are_survived(real_mail: Path) -> None:
 
     assert read > 800
     assert all(not raw.strip() for raw in unreadable)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"From: =?utf-8?q?Ann?= <Ann@Home.example>, bob@home.example\r\nSubject: x\r\n\r\n",
+        b"From: nobody\r\n\r\n",
+        b"Content-Type: message/rfc822\r\nFrom: ann@home.example\r\n\r\n",
+        b"no field\r\nFrom: ann@home.example\r\n\r\n",
+    ],
+)
+def test_the_sender_of_a_header_is_that_of_the_whole_mail(header: bytes) -> None:
+    """Reports go to the one that authentication was about."""
+    assert sender(header) == parse(header).sender
