@@ -15,6 +15,8 @@ from serving.encryption.outside import Fields, Outside, write
 from serving.mail import UNREADABLE_SUBJECT, Field, Mail, attached, fits_smtp, fold, split, with_crlf
 
 LARGEST_STRUCTURE = 65_536
+MOST_LINES = 400_000
+"""Lines of a body that is taken apart: 25 MiB in base64 have fewer, and each costs the parser hundreds of octets."""
 REENCODED = ("Clarion-Reencoded", "yes; SMTP cannot carry the original's lines")
 
 
@@ -41,7 +43,7 @@ def _reencoded(mail: Mail) -> bytes | None:
     """The mail with long header lines folded and unfit parts in base64; None where even that does not fit."""
     own = b"".join(fold(field.octets) + b"\r\n" for field in mail.fields if not _is_structural(field))
     structure = b"".join(field.octets + b"\r\n" for field in mail.fields if _is_structural(field))
-    if len(structure) > LARGEST_STRUCTURE:
+    if len(structure) > LARGEST_STRUCTURE or mail.body.count(b"\n") > MOST_LINES:
         return None
     try:
         message = message_from_bytes(structure + b"\r\n" + mail.body, policy=compat32)

@@ -16,6 +16,7 @@ from serving.addresses import canonical_address
 from serving.envelope import without_envelope
 from serving.gateway.mail import Mail, compose, mailbox
 from serving.gateway.problems import Problem, problem
+from serving.trace import header_size
 
 Value = TypeVar("Value")
 
@@ -98,7 +99,7 @@ def _from_mail(body: bytes, asked: list[str]) -> Draft:
 
 
 def _addressed(mail: bytes) -> list[str]:
-    headers = BytesHeaderParser(policy=compat32).parsebytes(mail)
+    headers = BytesHeaderParser(policy=compat32).parsebytes(mail[: header_size(mail)])  # of 1 MiB at most
     fields = [str(value) for name in ("to", "cc") for value in headers.get_all(name, [])]
     return [address for _, address in getaddresses(fields) if address]
 

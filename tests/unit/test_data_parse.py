@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.parse import BODY_LIMIT, Unreadable, parse, sender
+from data.parse import BODY_LIMIT, MOST_HEADER_LINES, MOST_LINES, Unreadable, parse, sender
 from data.schema import Message
 
 PLAIN = b"""\
@@ -185,3 +185,23 @@ def test_hostile_samples_of_other_parsers_are_survived(real_mail: Path) -> None:
 def test_the_sender_of_a_header_is_that_of_the_whole_mail(header: bytes) -> None:
     """Reports go to the one that authentication was about."""
     assert sender(header) == parse(header).sender
+
+
+def test_a_mail_of_nothing_but_short_lines_costs_no_more_than_a_large_one() -> None:
+    """Sixteen of them at once would take all memory, and again whenever the process comes back."""
+    many = b"a: b\r\n" * (2 * MOST_HEADER_LINES)
+    late = b"Subject: early\r\n" + many + b"Subject: late\r\nFrom: eve@evil.example\r\n\r\ntext\r\n"
+    body = b"Subject: x\r\n\r\n" + b"y\r\n" * (MOST_LINES + 1000)
+
+    assert parse(late).subject == "early"
+    assert parse(late).sender == sender(late) == ""
+    assert parse(late).body == "text\n"
+    assert parse(body).body_len < 2 * MOST_LINES
+
+
+def test_a_mail_of_as_many_lines_as_real_ones_have_is_read_whole() -> None:
+    """25 MiB in base64, between a short text and one behind it."""
+    attached = b"--b\r\nContent-Type: application/pdf\r\n\r\n" + (b"x" * 76 + b"\r\n") * 344_000
+    mail = b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + attached + b"--b\r\n\r\nbehind\r\n--b--\r\n"
+
+    assert parse(mail).body == "behind"

@@ -3,8 +3,18 @@
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from serving.intake.content import LONGEST_LINE, MOST_HOPS, MOST_VISITS, message_id, read_content, unstuffed
+from serving.intake.content import (
+    LONGEST_LINE,
+    MOST_HOPS,
+    MOST_VISITS,
+    _has_line_over,
+    message_id,
+    read_content,
+    unstuffed,
+)
 from serving.intake.door import Door
 from serving.intake.reception import Reception
 from serving.intake.replies import BUSY, TOO_LARGE, Refusal
@@ -71,6 +81,14 @@ def test_of_a_mail_that_is_too_large_only_the_end_is_waited_for() -> None:
 
     assert (reception.refusal, rest) == (TOO_LARGE, b"NOOP\r\n")
     assert len(reception.data) < 10
+
+
+@given(st.lists(st.integers(0, 13), max_size=8), st.integers(4, 11))
+def test_a_line_that_is_too_long_is_found_wherever_it_lies(lengths: list[int], longest: int) -> None:
+    """The last one too, which may have no end."""
+    mail = b"\r\n".join(b"x" * length for length in lengths)
+
+    assert _has_line_over(mail, longest) is any(length > longest for length in lengths)
 
 
 def test_where_others_hold_all_the_room_a_mail_waits() -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from serving.encryption.outside import Outside
-from serving.encryption.relayed import relay
+from serving.encryption.relayed import MOST_LINES, relay
 from serving.encryption.sealed import payload
 from serving.mail import fits_smtp, split
 
@@ -123,6 +123,14 @@ def test_a_long_list_of_recipients_is_folded_not_attached() -> None:
 def test_a_monstrous_header_is_bounded_work_and_loses_nothing(header: bytes) -> None:
     """One mail must not hold a worker for minutes, nor be dropped for its size."""
     raw = b"From: a@b.example\r\n" + header.rstrip(b"\r\n") + b"\r\n\r\n" + b"x" * 1200
+    _, attachment = _read(relay(raw, OUTSIDE)).iter_parts()
+
+    assert attachment.get_content() == raw
+
+
+def test_a_body_of_nothing_but_short_lines_is_attached_whole() -> None:
+    """Taken apart it would be thirty times its size, in each of the mails that are made ready at once."""
+    raw = MAIL + b"y\r\n" * MOST_LINES + b"z" * 1_000 + b"\r\n"
     _, attachment = _read(relay(raw, OUTSIDE)).iter_parts()
 
     assert attachment.get_content() == raw
