@@ -113,7 +113,7 @@ async def _attempt(stand: _Stand, lease: Lease) -> None:
 
 async def _complete(lease: Lease, unfunded: Shortfall | None, work: Work, outcome: Outcome) -> None:
     try:
-        await _until_known(
+        await until_known(
             lambda: lease.complete(kind(type(outcome)), hop_of(outcome, work.id, work.recipient, work.facts))
         )
     except Refused as refused:
@@ -121,7 +121,7 @@ async def _complete(lease: Lease, unfunded: Shortfall | None, work: Work, outcom
             raise
         instead = await unfunded(work)
         hop = hop_of(instead, work.id, work.recipient, work.facts)
-        await _until_known(lambda: lease.complete(kind(type(instead)), hop))
+        await until_known(lambda: lease.complete(kind(type(instead)), hop))
 
 
 async def _refused(stage: Stage, lease: Lease, refused: Refused) -> None:
@@ -142,7 +142,7 @@ async def _fail(stage: Stage, lease: Lease, cause: str) -> None:
         await _give_up(lease, cause)
         return
     try:
-        await _until_known(lambda: lease.note("failed", {"failed": [stage.value, failures]}))
+        await until_known(lambda: lease.note("failed", {"failed": [stage.value, failures]}))
     except Refused as refused:
         if refused.reason != "too_large":
             raise
@@ -156,7 +156,7 @@ async def _fail(stage: Stage, lease: Lease, cause: str) -> None:
 async def _give_up(lease: Lease, cause: str) -> None:
     """The end, but for what was delivered already: its money has to follow, however long that takes."""
     try:
-        await _until_known(lambda: lease.dead(cause))
+        await until_known(lambda: lease.dead(cause))
     except Refused as refused:
         if refused.reason != "incomplete":
             raise
@@ -170,22 +170,7 @@ def failures_at(stage: Stage, facts: Mapping[str, Any]) -> int:
 
 
 async def _retry(lease: Lease, delay: float, cause: str) -> None:
-    await _until_known(lambda: lease.retry(delay, cause))
-
-
-async def _until_known(verb: Callable[[], Awaitable[None]]) -> None:
-    """Repeat the verb until the broker has answered it: the fence makes a second time harmless."""
-    while True:
-        try:
-            await verb()
-        except BrokerUnavailable:
-            await asyncio.sleep(0.2)
-        except Refused as refused:
-            if refused.reason != "storage":
-                raise
-            await asyncio.sleep(1.0)
-        else:
-            return
+    await until_known(lambda: lease.retry(delay, cause))
 
 
 async def _keep(leases: dict[tuple[int, int], Lease]) -> None:
@@ -203,6 +188,24 @@ async def _extend(leases: dict[tuple[int, int], Lease], lease: Lease) -> None:
     except Refused as refused:
         if refused.reason == "lease_lost":
             leases.pop((lease.id, lease.fence), None)
+
+
+async def until_known(verb: Callable[[], Awaitable[object]]) -> None:
+    """Repeat a verb until the broker has answered it: a fence, or a key, makes a second time harmless.
+
+    Raises Refused for whatever would be refused again.
+    """
+    while True:
+        try:
+            await verb()
+        except BrokerUnavailable:
+            await asyncio.sleep(0.2)
+        except Refused as refused:
+            if refused.reason != "storage":
+                raise
+            await asyncio.sleep(1.0)
+        else:
+            return
 
 
 def work_of(lease: Lease) -> Work:

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from serving.delivery.parcel import Parcel, open_parcel
-from serving.errors import BrokerUnavailable, Refused, Temporary
+from serving.errors import Temporary
 from serving.identifiers import format_id
 from serving.origin import Action
 from serving.pipeline import Outcome, Sent, Undeliverable
 from serving.reports import NOT_SENT, Report, status_of, write_report
 from serving.sealing import SealingKey, UnsealingKey
-from serving.stage import Handler, Work
+from serving.stage import Handler, Work, until_known
 from serving.suppressing import is_gone
 
 SUPPRESSED = f"{NOT_SENT}, the address is suppressed: "
@@ -95,7 +95,7 @@ class Reporting:
         if reply.startswith(SUPPRESSED) or not is_gone(status_of(reply, "failed")):
             return
         parameters = {"lookup": work.recipient.hex(), "reason": reply, "seconds": self._terms.suppression}
-        await _until_known(lambda: self._store.execute("suppress", **parameters))
+        await until_known(lambda: self._store.execute("suppress", **parameters))
 
     async def _tell_delay(self, work: Work, reply: str) -> None:
         since = work.facts.get("failing", {}).get("since")
@@ -107,7 +107,7 @@ class Reporting:
         try:
             written = await asyncio.to_thread(self._written, work, action, reply, until)
             if written is not None:
-                await _until_known(lambda: self._store.execute("report", **written))
+                await until_known(lambda: self._store.execute("report", **written))
         except Exception as error:
             _log.error("notification %d: no report that it is %s: %s", work.id, action, type(error).__name__)
 
@@ -134,21 +134,6 @@ class Reporting:
             "body": self._content.seal(letter).hex(),
             "is_open": True,
         }
-
-
-async def _until_known(verb: Callable[[], Any]) -> None:
-    """Repeat it until the broker has answered: what was sent must not be sent again because nobody could be told."""
-    while True:
-        try:
-            await verb()
-        except BrokerUnavailable:
-            await asyncio.sleep(0.2)
-        except Refused as refused:
-            if refused.reason != "storage":
-                raise
-            await asyncio.sleep(1.0)
-        else:
-            return
 
 
 def _open_mail(work: Work, parcel: Parcel) -> bytes | None:

@@ -1,9 +1,27 @@
 """With CI=true nothing here may be skipped: a foreign program that is missing is a failure, never a silence."""
 
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 
 import pytest
+from playwright.sync_api import Browser
+
+from tests.interop import axe
+from tests.interop.browsers import chromium
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Debian's Chromium."""
+    with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture(scope="module")
+def judge(pytestconfig: pytest.Config) -> str:
+    """axe-core's script."""
+    assert pytestconfig.cache is not None
+    return axe.script(pytestconfig.cache.mkdir("axe-core"))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,6 +1,5 @@
 """A digest as a mail program shows it on a phone: Chromium, light and dark, judged by axe-core."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from email import message_from_bytes, policy
 from email.message import EmailMessage
@@ -12,7 +11,7 @@ from playwright.sync_api import Browser
 
 from serving.digest.letter import Cover, read_entry, write_letter
 from tests.interop import axe
-from tests.interop.browsers import SIZE, chromium, phone
+from tests.interop.browsers import SIZE, phone
 from tests.interop.test_pay_page_browser import (
     LONG,
     MEASURE,
@@ -63,18 +62,6 @@ def letter(count: int) -> str:
     html = message_from_bytes(octets, policy=policy.SMTP).get_body(("html",))
     assert html is not None
     return str(html.get_content())
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def judge(pytestconfig: pytest.Config) -> str:
-    assert pytestconfig.cache is not None
-    return axe.script(pytestconfig.cache.mkdir("axe-core"))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)

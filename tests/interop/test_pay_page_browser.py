@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect
 from serving.errors import BrokerUnavailable
 from serving.web.desk import BadToken, Credited, Declined, DueState, Redirect
 from tests.interop import axe
-from tests.interop.browsers import SIZE, Served, chromium, phone, serving
+from tests.interop.browsers import SIZE, Served, phone, serving
 from tests.unit.pay_page.desks import DUE, HOME, LINES, STATEMENT, FakeDesk
 
 Scheme = Literal["light", "dark"]
@@ -70,18 +70,6 @@ SIGHTS = {
 def served() -> Iterator[Served]:
     with serving() as served:
         yield served
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def judge(pytestconfig: pytest.Config) -> str:
-    assert pytestconfig.cache is not None
-    return axe.script(pytestconfig.cache.mkdir("axe-core"))
 
 
 @pytest.fixture

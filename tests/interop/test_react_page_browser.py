@@ -13,7 +13,7 @@ from serving.errors import BrokerUnavailable
 from serving.web.desk import BadToken
 from serving.web.react import application
 from tests.interop import axe
-from tests.interop.browsers import SIZE, answering, chromium, phone
+from tests.interop.browsers import SIZE, answering, phone
 from tests.interop.test_pay_page_browser import (
     LONG,
     MEASURE,
@@ -46,18 +46,6 @@ def page() -> Starlette:
 def origin(page: Starlette) -> Iterator[str]:
     with answering(Starlette(routes=[Mount("/r", page)])) as port:
         yield f"http://127.0.0.1:{port}"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as browser:
-        yield browser
-
-
-@pytest.fixture(scope="module")
-def judge(pytestconfig: pytest.Config) -> str:
-    assert pytestconfig.cache is not None
-    return axe.script(pytestconfig.cache.mkdir("axe-core"))
 
 
 @pytest.mark.parametrize("scheme", SCHEMES)
