@@ -34,7 +34,7 @@ class Running:
 
 
 async def start(settings: Settings, artefact: Path, view: View, resources: AsyncExitStack) -> Running:
-    """Broker, provider, receiver, gateway and stages, ready; closing `resources` ends them.
+    """Broker, provider, receiver, gateway, stages, intake and webhooks, ready; closing `resources` ends them.
 
     Raises:
         ConfigurationError: one of them cannot start; its log is named.
@@ -44,6 +44,7 @@ async def start(settings: Settings, artefact: Path, view: View, resources: Async
         programs.sandbox(settings),
         programs.receiver(settings),
         programs.gateway(settings, artefact),
+        *programs.intakes(settings),
         programs.webhooks(settings),
     ]
     supervisor = await resources.enter_async_context(Supervisor(started_in_order, settings.home))
@@ -60,10 +61,12 @@ def demo_settings(home: Path) -> Settings:
 
     Whatever mail server the environment names is for `make serve`: a demo's mail reaches nobody.
     """
-    smtp, provider, http = free_ports(3)
+    smtp, provider, http, intake = free_ports(4)
     return Settings.read(
         home=home,
         http_port=http,
+        intake_host="127.0.0.1",
+        intake_port=intake,
         smtp_host="127.0.0.1",
         smtp_port=smtp,
         provider_url=f"http://127.0.0.1:{provider}",

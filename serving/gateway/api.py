@@ -120,7 +120,7 @@ class Api:
         return JSONResponse(_notification(row, events))
 
     async def message(self, request: Request) -> Response:
-        """Which notifications a message became, and where each is: by SMTP a sender is told the message's id alone."""
+        """Which notifications one message became, and where each is: by SMTP a sender is told its id alone."""
         rows = await self._named(request, "message")
         told = [{"id": format_id(int(row["id"])), "state": row["state"], "stage": row["stage"]} for row in rows]
         return JSONResponse({"message_id": format_id(int(rows[0]["message"])), "notifications": told})

@@ -109,7 +109,7 @@ class Run:
         await self._start("starting")
         cast = await enrol(self._house.settings)
         async with AsyncExitStack() as resources:
-            post = Post(self._house.url, cast.api_key)
+            post = Post(self._house.url, self._house.settings.intake_port, cast.api_key)
             resources.push_async_callback(post.close)
             client = await Client.connect(self._house.settings.socket, timeout=60.0)
             resources.push_async_callback(client.close)

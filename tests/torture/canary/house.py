@@ -26,7 +26,7 @@ POLL = 0.2
 ANNOUNCED = b"Ctrl-C stops all of it."
 ANOTHER_GROUP = 65_534
 """As root, everything runs under this group: in /proc what is not dumpable belongs to root's own group all the same."""
-KEEPERS = (*(stage.value.capitalize() for stage in Stage), "Gateway", "serving.receiver")
+KEEPERS = (*(stage.value.capitalize() for stage in Stage), "Gateway", "serving.receiver", "serving.intake")
 """Processes with keys or plaintext in memory."""
 
 
@@ -37,11 +37,13 @@ class House:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.scratch = Path(mkdtemp(prefix="canary-"))
-        smtp, provider, http, mlflow = free_ports(4)
+        smtp, provider, http, mlflow, intake = free_ports(5)
         self.settings = Settings.read(
             home=folder / "home",
             http_port=http,
             mlflow_port=mlflow,
+            intake_host="127.0.0.1",
+            intake_port=intake,
             smtp_host="127.0.0.1",
             smtp_port=smtp,
             provider_url=f"http://127.0.0.1:{provider}",

@@ -14,12 +14,15 @@ from tests.torture.canary.tokens import Tokens
 
 KIB = 1024
 LARGE = 10 * KIB * KIB
+BY_SMTP = 3
+"""Every so manieth letter."""
 NOTICES = Path(__file__).resolve().parents[3] / "data" / "notices"
 
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """One request to /v1/notify for one recipient; `subject` and `body` are the two tokens in it."""
+    """One mail for one recipient, for /v1/notify or for the SMTP intake; `subject` and `body` are the two tokens in
+    it."""
 
     number: int
     person: Person
@@ -27,6 +30,7 @@ class Letter:
     content: bytes
     subject: str
     body: str
+    is_by_smtp: bool = False
 
 
 class Letters:
@@ -48,9 +52,12 @@ class Letters:
             "subject": f"{notice['subject']} {subject}",
             "text": f"{notice['body']}\n\n{body}\n",
         }
-        shape = _large if number == 0 else SHAPES[number % len(SHAPES)]
+        is_by_smtp = number % BY_SMTP == 1
+        shape = _large if number == 0 else _multipart if is_by_smtp else SHAPES[number % len(SHAPES)]
         media_type, content = shape(mail, body)
-        return Letter(number, person, media_type, content, subject, body)
+        if is_by_smtp:  # by its Message-ID and content a repetition is known as one
+            content = f"Message-ID: <{number}@{person.sender_domain}>\r\n".encode() + content
+        return Letter(number, person, media_type, content, subject, body, is_by_smtp)
 
     def questions(self, count: int) -> list[dict[str, Any]]:
         """For /classify: JSON mails with tokens that are never accepted."""

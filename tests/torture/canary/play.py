@@ -32,7 +32,7 @@ STALLED_AFTER = 150.0
 ARBITER, ITS_TURN = "bentoml", 10
 """Who starts BentoML's processes is killed every tenth time: all of them go with it."""
 ITS_CRASH = 3
-VICTIMS = (*KEEPERS, "serving.queue.broker", "serving.payment.sandbox")
+VICTIMS = (*KEEPERS, "serving.queue.broker", "serving.payment.sandbox", "serving.webhooks")
 REACTIONS = 50
 FEEDBACK = ("acknowledged", "not_urgent", "was_urgent")
 MOVING = ("queued", "leased")

@@ -5,6 +5,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+import aiosmtplib
 import httpx
 
 from serving.errors import ConfigurationError
@@ -17,10 +18,11 @@ PATIENCE = 400.0
 class Post:
     """One sender; `ids` holds the notification that each letter became, `refusals` how the others were answered."""
 
-    def __init__(self, url: str, api_key: str, *, at_once: int = 12) -> None:
+    def __init__(self, url: str, smtp_port: int, api_key: str, *, at_once: int = 12) -> None:
         limits = httpx.Limits(max_connections=at_once, max_keepalive_connections=at_once)
         self._http = httpx.AsyncClient(base_url=url, timeout=60.0, limits=limits, trust_env=False)
         self._authorization = {"Authorization": f"Bearer {api_key}"}
+        self._smtp_port, self._api_key = smtp_port, api_key
         self.ids: dict[int, str] = {}
 
     async def close(self) -> None:
@@ -29,6 +31,11 @@ class Post:
 
     async def send(self, letter: Letter) -> None:
         """Have it accepted. Raises ConfigurationError where it is refused."""
+        if letter.is_by_smtp:
+            message = (await self._insist_by_smtp(letter)).rpartition(" ")[2]
+            found = (await self._insist("GET", f"/v1/messages/{message}")).json()
+            self.ids[letter.number] = found["notifications"][0]["id"]
+            return
         headers = {"Content-Type": letter.media_type, "Idempotency-Key": f"canary-{letter.number}"}
         answer = await self._insist("POST", "/v1/notify", letter.content, headers)
         if answer.status_code != 202:
@@ -62,6 +69,28 @@ class Post:
             if time.monotonic() > deadline:
                 raise ConfigurationError(f"{path} does not answer; see the log of the gateway")
             await asyncio.sleep(0.3)
+
+    async def _insist_by_smtp(self, letter: Letter) -> str:
+        """What the intake says to the mail, which it has when it says so."""
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            try:
+                return await self._say(letter)
+            except (aiosmtplib.SMTPException, OSError) as error:
+                code = getattr(error, "code", 0)
+                if 500 <= code < 600 or time.monotonic() > deadline:
+                    raise ConfigurationError(f"canary {letter.number} was not taken by SMTP: {code}") from None
+            await asyncio.sleep(0.3)
+
+    async def _say(self, letter: Letter) -> str:
+        client = aiosmtplib.SMTP(
+            hostname="127.0.0.1", port=self._smtp_port, use_tls=False, start_tls=False, timeout=60.0
+        )
+        async with client:
+            await client.login("canary", self._api_key)
+            sender = f"ops@{letter.person.sender_domain}"
+            _, said = await client.sendmail(sender, [letter.person.address], letter.content)
+        return said
 
     async def _try(self, method: str, path: str, content: bytes, headers: Mapping[str, str]) -> httpx.Response | None:
         try:
