@@ -2,19 +2,16 @@
 
 import asyncio
 import hashlib
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Protocol
 
 from serving.envelope import Request, SmtpEnvelope, envelope_field
-from serving.errors import BrokerUnavailable, Refused
 from serving.identifiers import format_id
 from serving.intake.callers import Caller
 from serving.intake.commands import Mail
 from serving.intake.content import message_id, read_content
-from serving.intake.replies import AWAY, INTERNAL, STORAGE, TOO_LARGE, UNKNOWN, Refusal
 from serving.queue.client import Accepted, Recipient, Submission
 from serving.sealing import LookupKey, SealingKey
 from serving.trace import Trace, stamp
@@ -24,8 +21,6 @@ PATIENCE = 30.0
 SMALL = 64 << 10
 """Octets, and a few recipients: what is sealed sooner than a thread takes over."""
 FEW = 8
-
-_log = logging.getLogger(__name__)
 
 
 class Publisher(Protocol):
@@ -69,12 +64,16 @@ class Acceptance:
         """The reply, once the store has committed.
 
         Raises:
-            Refusal: the mail is not as SMTP has it, or the store does not take it.
+            Refusal: the mail is not as SMTP has it.
+            BrokerUnavailable: it was not kept, or nobody knows.
+            TimeoutError: the same.
+            Refused: the broker does not take it.
         """
         is_small = len(mail) <= SMALL and len(letter.requests) <= FEW
         arguments = letter, caller, mail
         submission = self._submission(*arguments) if is_small else await asyncio.to_thread(self._submission, *arguments)
-        accepted = await self._publish(submission)
+        async with asyncio.timeout(self._patience):
+            accepted = await self._broker.accept(submission)
         return f"250 2.0.0 accepted as {format_id(accepted.message_id)}"
 
     def stamped(self, letter: Letter, mail: bytes) -> bytes:
@@ -109,19 +108,3 @@ class Acceptance:
 
     def _stamp(self, letter: Letter) -> bytes:
         return stamp(letter.came_by, self._domain, datetime.fromtimestamp(self._clock(), UTC), letter.protocol)
-
-    async def _publish(self, submission: Submission) -> Accepted:
-        try:
-            async with asyncio.timeout(self._patience):
-                return await self._broker.accept(submission)
-        except BrokerUnavailable:
-            raise Refusal(AWAY) from None
-        except TimeoutError:
-            raise Refusal(UNKNOWN) from None
-        except Refused as refused:
-            if refused.reason not in _REFUSED:
-                _log.error("the broker refuses mail: %s", refused.reason)
-            raise Refusal(_REFUSED.get(refused.reason, INTERNAL)) from None
-
-
-_REFUSED = {"storage": STORAGE, "too_large": TOO_LARGE}

@@ -5,14 +5,12 @@ Nothing is opened here. That From is the recipient's own address is told by its 
 
 import asyncio
 import hashlib
-import logging
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from serving.answering import people_in
 from serving.automatic import is_automatic
-from serving.errors import BrokerUnavailable, Refused
-from serving.intake.replies import AWAY, INTERNAL, NO_SUCH_ADDRESS, STORAGE, TOO_LARGE, UNKNOWN, Refusal
+from serving.intake.replies import NO_SUCH_ADDRESS, Refusal
 from serving.mail import Mail, split
 from serving.origin import LONGEST_ADDRESS
 from serving.return_addresses import Returned
@@ -31,9 +29,6 @@ TOO_MANY = "450 4.7.1 Too many answers to this mail today; write to its sender d
 
 _TRACE = frozenset({"return-path", "received"})
 _STATES = {"unknown": NO_SUCH_ADDRESS, "not_theirs": NOT_THEIRS, "too_many": TOO_MANY}
-_REFUSED = {"storage": STORAGE, "too_large": TOO_LARGE, "not_found": NO_SUCH_ADDRESS}
-
-_log = logging.getLogger(__name__)
 
 
 class Store(Protocol):
@@ -68,7 +63,10 @@ class Answers:
         taken and nothing comes of it.
 
         Raises:
-            Refusal: it is no answer of the recipient's, there were too many, or the store does not take it now.
+            Refusal: it is no answer of the recipient's, or there were too many.
+            BrokerUnavailable: it was not kept, or nobody knows.
+            TimeoutError: the same.
+            Refused: the broker does not take it.
         """
         answer = await asyncio.to_thread(self._read, mail)
         if answer is None:
@@ -92,27 +90,18 @@ class Answers:
     async def _keep(self, notification: int, answer: _Answer) -> str:
         """Whose it is, is asked first: what strangers write to an address that they have seen costs the broker nothing
         of its size."""
-        try:
-            async with asyncio.timeout(self._patience):
-                rows = await self._store.query("notification", id=str(notification))
-                if not rows or rows[0]["recipient"] != answer.recipient:
-                    return "not_theirs" if rows else "unknown"
-                kept = await self._store.execute(
-                    "answer",
-                    id=str(notification),
-                    recipient=answer.recipient,
-                    address=answer.address,
-                    body=answer.body,
-                    digest=answer.digest,
-                )
-        except BrokerUnavailable:
-            raise Refusal(AWAY) from None
-        except TimeoutError:
-            raise Refusal(UNKNOWN) from None
-        except Refused as refused:
-            if refused.reason not in _REFUSED:
-                _log.error("the broker refuses an answer: %s", refused.reason)
-            raise Refusal(_REFUSED.get(refused.reason, INTERNAL)) from None
+        async with asyncio.timeout(self._patience):
+            rows = await self._store.query("notification", id=str(notification))
+            if not rows or rows[0]["recipient"] != answer.recipient:
+                return "not_theirs" if rows else "unknown"
+            kept = await self._store.execute(
+                "answer",
+                id=str(notification),
+                recipient=answer.recipient,
+                address=answer.address,
+                body=answer.body,
+                digest=answer.digest,
+            )
         return str(kept["state"])
 
 

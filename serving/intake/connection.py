@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from aiosmtpd.smtp import SMTP, TLSSetupException
 
-from serving.errors import BrokerUnavailable
+from serving.errors import BrokerUnavailable, Refused
 from serving.gateway.limits import network_of
 from serving.intake import replies
 from serving.intake.door import Door, Patience
@@ -139,8 +139,13 @@ class Connection(SMTP):
             return error.reply
         if isinstance(error, BrokerUnavailable):
             return replies.AWAY
+        if isinstance(error, TimeoutError):
+            return replies.UNKNOWN
+        if isinstance(error, Refused) and error.reason in replies.REFUSED:
+            return replies.REFUSED[error.reason]
         if not isinstance(error, TLSSetupException):
-            _log.error("a session failed: %s", type(error).__name__)
+            reason = f"the broker refuses: {error.reason}" if isinstance(error, Refused) else type(error).__name__
+            _log.error("a session failed: %s", reason)
         return replies.INTERNAL
 
     async def smtp_HELO(self, hostname: str | None) -> None:

@@ -26,3 +26,6 @@ TOO_MANY_COMMANDS = "421 4.7.0 Too many commands without a mail"
 TOO_SLOW = "421 4.4.2 Too slow; send it again"
 STOPPING = "421 4.3.2 Stopping; come again in a moment"
 INTERNAL = "451 4.3.0 This broke something here; try again"
+
+REFUSED = {"storage": STORAGE, "too_large": TOO_LARGE}
+"""By the broker's reason."""

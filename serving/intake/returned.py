@@ -11,7 +11,7 @@ class ReturnHandler(Protocol):
     """Takes a mail that came to an address that we gave out; it may come twice. The mail begins with our stamp, which
     `serving.trace.stamped` reads.
 
-    What it raises is answered 451, and the mail comes again; a `Refusal` is answered as it says.
+    What it raises is answered 4yz, and the mail comes again; a `Refusal`, and what the broker refuses, as they say.
     """
 
     async def __call__(self, returned: Returned, mail: bytes, /) -> None: ...

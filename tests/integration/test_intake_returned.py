@@ -84,7 +84,8 @@ class TestReturned:
         [
             (ValueError("x"), "451 4.3.0"),
             (Refusal("550 5.7.1 No"), "550 5.7.1 No"),
-            (BrokerUnavailable("x"), "451 4.3.0"),
+            (BrokerUnavailable("x"), "451 4.3.0 The queue"),
+            (Refused("storage"), "452 4.3.1"),
         ],
     )
     async def test_what_its_reader_raises_is_answered(
