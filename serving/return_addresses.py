@@ -40,6 +40,11 @@ class ReturnAddresses:
         number = _number(notification)
         return f"{purpose}+{number}-{self._proof(purpose, number)}@{self._domain}"
 
+    def claims(self, address: str) -> bool:
+        """Whether the address is written as ours are, whoever made it."""
+        local, _, domain = address.rpartition("@")
+        return canonical_domain(domain) == self._domain and local.lower().startswith(("bounce+", "reply+"))
+
     def read(self, address: str) -> Returned | None:
         """What the address says, None where we did not make it."""
         local, _, domain = address.rpartition("@")

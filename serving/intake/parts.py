@@ -32,7 +32,6 @@ class Parts:
     `is_near` tells the addresses whose connections nobody can listen to."""
 
     hostname: str
-    domain: str
     largest: int
     callers: Callers
     acceptance: Acceptance

@@ -4,7 +4,7 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Any
 
-from serving.addresses import canonical_address, domain_of
+from serving.addresses import canonical_address
 from serving.envelope import Request, size_of
 from serving.intake import replies
 from serving.intake.acceptance import Letter
@@ -114,7 +114,7 @@ class Session(Connection):
         if begun is None:
             raise Refusal("503 5.5.1 MAIL first")
         rcpt = read_rcpt(arg, is_utf8=begun.mail.is_utf8, is_extended=self.is_extended)
-        if self._is_ours(rcpt.recipient):
+        if self._parts.addresses.claims(rcpt.recipient):
             self._add_returned(begun, rcpt.recipient)
         else:
             await self._add(begun, rcpt)
@@ -161,10 +161,6 @@ class Session(Connection):
         if not initial:
             return await self._ask(challenge)
         return b"" if initial == "=" else decoded(initial.encode("ascii", "replace"))
-
-    def _is_ours(self, recipient: str) -> bool:
-        local = recipient.partition("@")[0].lower()
-        return domain_of(recipient) == self._parts.domain and local.startswith(("bounce+", "reply+"))
 
     def _add_returned(self, begun: Begun, recipient: str) -> None:
         returned = self._parts.addresses.read(recipient)

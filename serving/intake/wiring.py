@@ -43,7 +43,6 @@ def make_parts(
 
     return Parts(
         hostname=settings.smtp_hostname or domain,
-        domain=domain,
         largest=settings.max_body,
         callers=Callers(client, principals, limits.rates, settings.intake_networks, clock),
         acceptance=Acceptance(client, load_sealing(settings.keys, "content"), lookup, domain, clock),
