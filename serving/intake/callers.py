@@ -61,8 +61,8 @@ class Callers:
             raise Refusal(_LOG_IN.get(refusal.answer.status, "454 4.7.0 Nobody can tell now; try again")) from None
 
     async def by_network(self, address: str) -> Caller | None:
-        """The caller that this address belongs to, by the narrowest network that holds it."""
-        found = ipaddress.ip_address(address.partition("%")[0])
+        """The caller that this address (without a zone) belongs to, by the narrowest network that holds it."""
+        found = ipaddress.ip_address(address)
         owner = next((id_ for network, id_ in self._networks if found in network), None)
         principal = None if owner is None else await self._principal(owner)
         return None if principal is None else Caller(principal)

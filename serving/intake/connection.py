@@ -105,7 +105,7 @@ class Connection(SMTP):
     def connection_made(self, transport: Any) -> None:
         """A client came, or has finished its TLS handshake: then all that it said before is forgotten (RFC 3207)."""
         if self._original_transport is None:
-            self._address = str((transport.get_extra_info("peername") or ("",))[0])
+            self._address = _plain(str((transport.get_extra_info("peername") or ("",))[0]))
             self._network = network_of(self._address)
             refusal = self._door.enter(self._network)
             if refusal is not None:
@@ -265,6 +265,12 @@ def decoded(octets: bytes) -> bytes:
         return base64.b64decode(octets, validate=True)
     except binascii.Error:
         raise Refusal("501 5.5.2 This is no base64") from None
+
+
+def _plain(address: str) -> str:
+    """The address without its zone; IPv4 as such, also where it came through an IPv6 socket."""
+    found = address.partition("%")[0]
+    return found.removeprefix("::ffff:") if "." in found else found
 
 
 def _coded(reply: str) -> str:

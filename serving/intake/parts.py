@@ -15,15 +15,9 @@ from serving.return_addresses import ReturnAddresses
 def is_here(address: str) -> bool:
     """Whether the client runs on this machine."""
     try:
-        return ip_address(plain(address)).is_loopback
+        return ip_address(address).is_loopback
     except ValueError:
         return False
-
-
-def plain(address: str) -> str:
-    """The address without its zone; IPv4 as such, also where it came through an IPv6 socket."""
-    found = address.partition("%")[0]
-    return found.removeprefix("::ffff:") if "." in found else found
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from serving.intake.callers import Caller
 from serving.intake.commands import Mail, Rcpt, read_mail, read_rcpt
 from serving.intake.connection import Connection, decoded
 from serving.intake.content import unstuffed
-from serving.intake.parts import Parts, plain
+from serving.intake.parts import Parts
 from serving.intake.reception import Reception
 from serving.intake.replies import Refusal
 from serving.return_addresses import Returned
@@ -230,7 +230,7 @@ class Session(Connection):
     def _came_by(self, mail: Mail) -> Trace:
         """Nothing is known where the words cannot stand in a header."""
         helo = str(self.session.host_name) if self.session else ""
-        address = plain(self._address)
+        address = self._address
         return read_words(address, helo, mail.sender) or read_words(address, "unknown", mail.sender) or Trace()
 
     def _protocol(self, mail: Mail) -> str:
