@@ -6,15 +6,17 @@ report may travel open.
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import format_datetime
-from typing import assert_never
+from typing import Any, assert_never
 
 from serving.addresses import domain_of
 from serving.letters import begin_letter
 from serving.mail import fits_smtp, split, with_crlf
 from serving.origin import Action, Origin
+from serving.sealing import SealingKey
 
 LARGEST_RETURN = 65_536
 """Octets of a mail that is returned whole, and of a header: who asked for more gets less (RFC 3461 section 4.3)."""
@@ -91,6 +93,27 @@ def write_report(origin: Origin, rcpt_to: str, report: Report, mail_from: str, m
     mime = f"\r\nMIME-Version: 1.0\r\nContent-Type: {kind}\r\nContent-Transfer-Encoding: {encoding}\r\n\r\n"
     body = b"".join(b"--%s\r\n%s\r\n" % (boundary.encode(), part) for part in parts)
     return b"%s%s%s--%s--\r\n" % (head, mime.encode(), body, boundary.encode())
+
+
+def sealed_report(
+    origin: Origin,
+    rcpt_to: str,
+    report: Report,
+    mail_from: str,
+    mail: bytes,
+    facts: Mapping[str, Any],
+    content: SealingKey,
+) -> dict[str, Any]:
+    """`write_report` as the store's command `report` takes it; `mail` is what was sent, and nothing of it goes back
+    where the facts do not say that it travelled open."""
+    is_open = facts.get("envelope", {}).get("form") == "open"
+    letter = write_report(origin, rcpt_to, report, mail_from, mail if is_open else None)
+    return {
+        "recipient": origin.lookup,
+        "address": content.seal(origin.to.encode()).hex(),
+        "body": content.seal(letter).hex(),
+        "is_open": True,
+    }
 
 
 _SUBJECTS: dict[Action, str] = {

@@ -10,8 +10,8 @@ from typing import Any, NoReturn, Protocol
 
 from serving.errors import BrokerUnavailable, Refused, Unsealable
 from serving.identifiers import format_id
-from serving.origin import Action, Origin, origin_of
-from serving.reports import Report, write_report
+from serving.origin import origin_of
+from serving.reports import Report, sealed_report
 from serving.sealing import LookupKey, UnsealingKey
 
 EVERY = 5.0
@@ -78,23 +78,11 @@ class Teller:
             origin = origin_of(mail, row["facts"], rcpt_to, self.mail_from, self.lookup)
             if origin is None or not origin.wants(row["action"]):
                 return None
-            letter = self._letter(row, origin, rcpt_to, mail)
+            content = self.content.sealing_key
+            return sealed_report(origin, rcpt_to, _report(row), self.mail_from, mail, row["facts"], content)
         except Exception as error:  # a mail of anybody, and a letter that cannot be written would be tried for ever
             _log.error("notification %s: no report that it came back: %s", row["id"], type(error).__name__)
             return None
-        seal = self.content.sealing_key.seal
-        return {
-            "recipient": origin.lookup,
-            "address": seal(origin.to.encode()).hex(),
-            "body": seal(letter).hex(),
-            "is_open": True,
-        }
-
-    def _letter(self, row: Mapping[str, Any], origin: Origin, rcpt_to: str, mail: bytes) -> bytes:
-        action: Action = row["action"]
-        is_open = row["facts"].get("envelope", {}).get("form") == "open"
-        report = Report(format_id(int(row["id"])), action, row["reply"], _date(row["accepted_at"]), _date(row["at"]))
-        return write_report(origin, rcpt_to, report, self.mail_from, mail if is_open else None)
 
 
 async def keep_telling(teller: Teller, *, every: float = EVERY) -> NoReturn:
@@ -107,6 +95,11 @@ async def keep_telling(teller: Teller, *, every: float = EVERY) -> NoReturn:
         except Exception as error:
             _log.warning("senders of mail that came back are told later: %s", type(error).__name__)
         await asyncio.sleep(every)
+
+
+def _report(row: Mapping[str, Any]) -> Report:
+    id_, action = format_id(int(row["id"])), row["action"]
+    return Report(id_, action, row["reply"], arrived=_date(row["accepted_at"]), at=_date(row["at"]))
 
 
 def _date(at: float) -> datetime:

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from serving.delivery.parcel import Parcel, open_parcel
+from serving.delivery.parcel import open_parcel
 from serving.errors import Temporary
 from serving.identifiers import format_id
 from serving.origin import Action
 from serving.pipeline import Outcome, Sent, Undeliverable
-from serving.reports import NOT_SENT, Report, status_of, write_report
+from serving.reports import NOT_SENT, Report, sealed_report, status_of
 from serving.sealing import SealingKey, UnsealingKey
 from serving.stage import Handler, Work, until_known
 from serving.suppressing import is_gone
@@ -125,20 +125,10 @@ class Reporting:
             until=None if until is None else _date(until),
             remote="" if NOT_SENT in reply else self._terms.remote,
         )
-        letter = write_report(origin, parcel.rcpt_to, report, self._terms.mail_from, _open_mail(work, parcel))
-        return {
-            "about": str(work.id),
-            "action": action,
-            "recipient": origin.lookup,
-            "address": self._content.seal(origin.to.encode()).hex(),
-            "body": self._content.seal(letter).hex(),
-            "is_open": True,
-        }
-
-
-def _open_mail(work: Work, parcel: Parcel) -> bytes | None:
-    """The mail as it travelled, None where it was sealed: of that nothing goes back."""
-    return parcel.mail if work.facts.get("envelope", {}).get("form") == "open" else None
+        sealed = sealed_report(
+            origin, parcel.rcpt_to, report, self._terms.mail_from, parcel.mail, work.facts, self._content
+        )
+        return {"about": str(work.id), "action": action, **sealed}
 
 
 def _date(at: float) -> datetime:
