@@ -112,7 +112,6 @@ def sealed_report(
         "recipient": origin.lookup,
         "address": content.seal(origin.to.encode()).hex(),
         "body": content.seal(letter).hex(),
-        "is_open": True,
     }
 
 

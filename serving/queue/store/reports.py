@@ -20,11 +20,9 @@ EVENTS = {"failed": "bounced", "delayed": "delayed", "delivered": "confirmed"}
 """What the history calls each word of a later report."""
 
 
-def report(
-    transaction: Transaction, about: str, action: str, recipient: str, address: str, body: str, is_open: bool
-) -> Answer:
-    """Send a report about a notification to its sender, and say so in its history; the same again for one of that
-    action that was sent, however long ago."""
+def report(transaction: Transaction, about: str, action: str, recipient: str, address: str, body: str) -> Answer:
+    """Send a report about a notification to its sender, open where nothing can be sealed, and say so in its history;
+    the same again for one of that action that was sent, however long ago."""
     number = identifier(about)
     _locked(transaction, number)
     for row in transaction.all("reported", id=number):
@@ -32,7 +30,7 @@ def report(
         if detail["action"] == action:
             return {"id": detail["as"], "fresh": False}
     octets = (bytes.fromhex(text) for text in (recipient, address, body))
-    ids = intake.notice(transaction, number, action, *octets, is_open=is_open)
+    ids = intake.notice(transaction, number, action, *octets, is_open=True)
     name = str(ids.notifications[0])
     transaction.event(number, None, "reported", None, {"action": action, "as": name})
     transaction.run("tell_bounce", id=number, action=action)
