@@ -13,7 +13,6 @@ import pytest
 from nacl.public import PrivateKey
 
 from serving.delivery.exchangers import Exchangers
-from serving.delivery.names import Exchanger
 from serving.delivery.routes import Router, Security, Smarthost
 from serving.delivery.stage import Delivery
 from serving.delivery.tls import contexts
@@ -22,23 +21,13 @@ from serving.pipeline import Outcome, Sent, Undeliverable
 from serving.sealing import UnsealingKey
 from serving.stage import Work
 from tests.integration.authorities import Authority
+from tests.integration.test_delivery_tls import MX, Loopback
 from tests.interop.postfix import Postfix
 from tests.interop.sinks import Sink
 from tests.unit import works
 from tests.unit.zones import RSA
 
 KEY = UnsealingKey(bytes(PrivateKey.generate()))
-MX = "mx.receiver.example"
-
-
-class Loopback:
-    """Every domain's MX is this machine, under the name of the Postfix."""
-
-    async def exchangers(self, _: str, /) -> tuple[Exchanger, ...]:
-        return (Exchanger(10, MX),)
-
-    async def addresses(self, _: str, /) -> tuple[str, ...]:
-        return ("127.0.0.1",)
 
 
 def by_mx(port: int, security: Security = Security.OPPORTUNISTIC) -> Exchangers:
