@@ -4,7 +4,7 @@ The caller connects to the addresses themselves, so that what was judged is what
 """
 
 import ipaddress
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 import dns.asyncresolver
 import dns.exception
@@ -18,6 +18,7 @@ Resolve = Callable[[str], Awaitable[tuple[str, ...]]]
 LONGEST_WAIT = 5.0
 """Seconds for the addresses of one host."""
 
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 _INNER = tuple(map(ipaddress.IPv6Network, ("fec0::/10", "::/96", "64:ff9b:1::/48")))
@@ -54,6 +55,11 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     return all(each.is_global and not each.is_multicast for each in _meant(parsed))
+
+
+def may_ask(address: str, networks: Collection[Network]) -> bool:
+    """Whether it is public, or in one of the networks that count as public by the operator's word."""
+    return is_public(address) or any(ipaddress.ip_address(address) in network for network in networks)
 
 
 def _meant(address: _Address) -> list[_Address]:

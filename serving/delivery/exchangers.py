@@ -15,7 +15,7 @@ from serving.delivery.names import Exchanger, Names
 from serving.delivery.routes import NoRoute, Security, Server
 from serving.delivery.sts import Policies, covers
 from serving.errors import Temporary
-from serving.public_hosts import is_public
+from serving.public_hosts import Network, may_ask
 
 MOST_ADDRESSES = 5
 """Tried for one mail at most; section 5.1 wants two."""
@@ -26,10 +26,7 @@ NO_DOMAIN = NoRoute("550 5.1.2 not sent: there is no such domain")
 NO_SERVER = NoRoute("550 5.4.4 not sent: the domain names mail servers that do not exist")
 NO_MAIL = NoRoute("556 5.1.10 not sent: the domain takes no mail")
 LOOP = NoRoute("554 5.4.6 not sent: the domain's mail server is this one, which is not its last; a mail loop")
-
 INSIDE = NoRoute("550 5.4.4 not sent: the domain's mail server lies in a network that is not public")
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,4 +143,4 @@ class Exchangers:
             return LOOP
         if ip.is_loopback:
             return LOOP if self.is_alone else None
-        return None if is_public(address) or any(ip in network for network in self.networks) else INSIDE
+        return None if may_ask(str(ip), self.networks) else INSIDE

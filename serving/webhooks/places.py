@@ -11,12 +11,10 @@ from dataclasses import dataclass
 
 import httpx
 
-from serving.public_hosts import Resolve, is_public, resolve
+from serving.public_hosts import Network, Resolve, may_ask, resolve
 
 LOCAL = {"localhost": ("127.0.0.1", "::1"), "127.0.0.1": ("127.0.0.1",), "::1": ("::1",)}
 MOST_ADDRESSES = 4
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +53,7 @@ class Places:
         addresses = LOCAL.get(host) or await self._addresses(host)
         if not addresses:
             return Impossible("its host has no address")
-        if host not in LOCAL and not all(map(self._may_ask, addresses)):
+        if host not in LOCAL and not all(may_ask(address, self._networks) for address in addresses):
             return Impossible("its host lies in a network that is not public; see CLARION_WEBHOOK_NETWORKS")
         port = parsed.port or (443 if parsed.scheme == "https" else 80)
         target = parsed.raw_path.decode()
@@ -66,9 +64,6 @@ class Places:
             return (str(ipaddress.ip_address(host)),)
         except ValueError:
             return await self._resolve(host)
-
-    def _may_ask(self, address: str) -> bool:
-        return is_public(address) or any(ipaddress.ip_address(address) in network for network in self._networks)
 
 
 def read(url: str) -> httpx.URL | Impossible:

@@ -62,5 +62,4 @@ def test_what_only_speaks_of_it_stays() -> None:
     """A mail about this program is a mail."""
     mail = b"Clarion-Envelopes: 7\r\nSubject: Clarion-Envelope: x\r\n\r\nClarion-Envelope: x\r\n"
 
-    assert without_envelope(mail) is not None
     assert without_envelope(mail) == mail
