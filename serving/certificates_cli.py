@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from serving.commands import AsJson, ask, show
+from serving.commands import AsJson, ask, registered, show
 from serving.errors import ConfigurationError
 from serving.keyring import load_unsealing
 from serving.queue.client import Client
@@ -136,10 +136,7 @@ def _writer(settings: Settings, address: str, change: Change) -> "Callable[[Clie
 
 
 async def _row(settings: Settings, client: Client, address: str) -> dict[str, Any]:
-    rows = await client.query("recipient", lookup=load_lookup(settings.keys).address(address).hex())
-    if not rows:
-        raise ConfigurationError("nobody is registered under that address; see `clarion recipient add`")
-    return rows[0]
+    return await registered(client, load_lookup(settings.keys).address(address).hex())
 
 
 def _held(settings: Settings, row: dict[str, Any]) -> "list[Block]":

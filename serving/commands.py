@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from serving.errors import BrokerUnavailable
+from serving.errors import BrokerUnavailable, ConfigurationError
 from serving.queue.client import Client
 from serving.settings import Settings
 
@@ -43,6 +43,14 @@ def ask(settings: Settings, work: Callable[[Client], Awaitable[Value]]) -> Value
             await client.close()
 
     return asyncio.run(run())
+
+
+async def registered(client: Client, lookup: str) -> dict[str, Any]:
+    """The recipient with that lookup (hexadecimal), as the store has it; ConfigurationError where there is none."""
+    rows = await client.query("recipient", lookup=lookup)
+    if not rows:
+        raise ConfigurationError("nobody is registered under that address; see `clarion recipient add`")
+    return rows[0]
 
 
 def registrar(settings: Settings, client: Client) -> "Registrar":

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from serving.addresses import canonical_address, domain_of
-from serving.commands import AsJson, ask, duration, show
+from serving.commands import AsJson, ask, duration, registered, show
 from serving.errors import ConfigurationError
 from serving.escalation.chain import (
     LONGEST,
@@ -120,7 +120,7 @@ def _store(settings: Settings, address: str, chain: Chain | None) -> None:
     sealed = None if chain is None else sealing.seal(write_chain(chain)).hex()
 
     async def work(client: Client) -> None:
-        await _recipient(client, lookup)
+        await registered(client, lookup)
         await client.execute("set_escalation", lookup=lookup, chain=sealed)
 
     ask(settings, work)
@@ -130,18 +130,13 @@ def _held(settings: Settings, address: str) -> Chain | None:
     lookup = load_lookup(settings.keys).address(address).hex()
 
     async def work(client: Client) -> list[dict[str, Any]]:
-        await _recipient(client, lookup)
+        await registered(client, lookup)
         return await client.query("escalation", lookup=lookup)
 
     rows = ask(settings, work)
     if not rows:
         return None
     return read_chain(load_unsealing(settings.keys, "content").unseal(bytes.fromhex(rows[0]["chain"])))
-
-
-async def _recipient(client: Client, lookup: str) -> None:
-    if not await client.query("recipient", lookup=lookup):
-        raise ConfigurationError("nobody is registered under that address; see `clarion recipient add`")
 
 
 def _rows(chain: Chain | None) -> list[dict[str, Any]]:

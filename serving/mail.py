@@ -11,6 +11,9 @@ LARGEST_HEADER = 1 << 20
 UNREADABLE_SUBJECT = "A mail that could not be read"
 UNREADABLE_NOTE = "This mail could not be read as one. It is attached whole, as it came; treat it with care.\n"
 
+MESSAGE_ID = re.compile(rb"<[!-;=?-~]{1,250}>")
+"""One that can be told back (RFC 5322 section 3.6.4)."""
+
 _MBOX_LINE = re.compile(rb"\AFrom [^\r\n]*\r?\n")
 _HEADER_END = re.compile(rb"\n\r?\n")  # it and the next two begin with an octet that can be looked for, which is fast
 _BARE_LF = re.compile(rb"\n(?<!\r\n)")
@@ -45,6 +48,12 @@ class Mail:
             if field.name == name:
                 return field.value
         return b""
+
+    @property
+    def message_id(self) -> str:
+        """The Message-ID in its angle brackets; empty where there is none that can be told back."""
+        value = self.first("message-id")
+        return value.decode("ascii") if MESSAGE_ID.fullmatch(value) else ""
 
 
 def split(raw: bytes) -> Mail | None:

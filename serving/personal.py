@@ -1,4 +1,4 @@
-"""What a recipient's own word does to the model's: the first three lines of the rules in `serving.triage`.
+"""What a recipient's own word does to the model's: rules 2 and 3 in `serving.triage`.
 
 It lies here, with the stages that read the mail anyway, so that triage needs no key: triage hears which entry of a list
 fits, by its number, and nothing of what the entry says.

@@ -59,11 +59,10 @@ def watch(
     """Hear what its owner does with our mails in an IMAP mailbox, until Ctrl-C."""
     settings = Settings.read()
     lookups = _registered(settings, addresses)
-    account = Account(host, port or (143 if plain else 993), user, _password(settings, password_file), None)
-    if not plain:
-        account = _over_tls(account, ca_file)
-    elif not _is_here(host):
+    if plain and not _is_here(host):
         raise ConfigurationError("--plain would show the password to the network; it is for 127.0.0.1, ::1, localhost")
+    tls = None if plain else _trusting(ca_file)
+    account = Account(host, port or (143 if plain else 993), user, _password(settings, password_file), tls)
     folders = Folders(_folders(folder or ["INBOX"]), *_junk(junk, finds_junk))
     _keep_logs_clean()
     asyncio.run(_run(settings, account, lookups, folders, None if once else every))
@@ -117,14 +116,14 @@ def _password(settings: Settings, path: Path | None) -> str:
     return password
 
 
-def _over_tls(account: Account, ca_file: Path | None) -> Account:
+def _trusting(ca_file: Path | None) -> ssl.SSLContext:
     context = ssl.create_default_context()
     if ca_file is not None:
         try:
             context.load_verify_locations(ca_file)
-        except (OSError, ssl.SSLError):
+        except OSError:  # ssl.SSLError is one
             raise ConfigurationError("the file of --ca-file holds no certificate") from None
-    return Account(account.host, account.port, account.user, account.password, context)
+    return context
 
 
 def _is_here(host: str) -> bool:

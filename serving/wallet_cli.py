@@ -11,7 +11,7 @@ from typing import Annotated, Any, assert_never
 import typer
 
 from serving import money
-from serving.commands import AsJson, ask, readable, show
+from serving.commands import AsJson, ask, readable, registered, show
 from serving.errors import ConfigurationError, Refused
 from serving.payment.exchange import Ledger
 from serving.payment.provider import Answer, Declined, Done, NeedsPayer, Provider, TryLater, Unknown
@@ -157,8 +157,7 @@ async def _account(settings: Settings, client: Client, owner: str, sender: bool)
             raise ConfigurationError("no such sender; `clarion principal add` prints its id")
         return money.wallet_of_sender(owner)
     lookup = load_lookup(settings.keys).address(owner)
-    if not await client.query("recipient", lookup=lookup.hex()):
-        raise ConfigurationError("nobody is registered under that address; see `clarion recipient add`")
+    await registered(client, lookup.hex())
     return money.wallet_of(lookup)
 
 

@@ -69,8 +69,7 @@ def test(id_: Id) -> None:
     settings = Settings.read()
     row = _stated(settings, id_)
     signer = Signer(load_lookup(settings.keys), id_, row["version"], row["rotated_at"])
-    at = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    event = made(f"test_{secrets.token_hex(8)}", "webhook.test", at, {})
+    event = made(f"test_{secrets.token_hex(8)}", "webhook.test", time.time(), {})
     reply = asyncio.run(_sent(settings, row["url"], signer, event))
     if not reply.is_told:
         raise ConfigurationError(f"not told: {reply.words}")

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from serving.commands import AsJson, ask, show
+from serving.commands import AsJson, ask, registered, show
 from serving.errors import ConfigurationError, Unsealable
 from serving.keyring import load_unsealing
 from serving.queue.client import Client
@@ -98,10 +98,7 @@ async def _keep(
 ) -> dict[str, Any]:
     """The wishes as they are now; a change is made again where another one came between."""
     for _ in range(TRIES):
-        rows = await client.query("recipient", lookup=lookup)
-        if not rows:
-            raise ConfigurationError("nobody is registered under this address; see `clarion recipient add`")
-        held: dict[str, Any] = rows[0]["wishes"]
+        held: dict[str, Any] = (await registered(client, lookup))["wishes"]
         if change is None:
             return held
         fresh = change(held)

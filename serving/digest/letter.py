@@ -142,9 +142,10 @@ def _line(text: str) -> str:
 
 
 def _shortened(text: str, length: int) -> str:
-    shown = _REORDERING.sub("", text).strip()[:LONGEST_TEXT].rstrip()
+    whole = _REORDERING.sub("", text).strip()
+    shown = whole[:LONGEST_TEXT].rstrip()
     left = max(length, len(text.strip())) - len(shown)
-    return f"{shown}\n[… {left} more characters]" if left > LONGEST_LINE else _REORDERING.sub("", text).strip()
+    return f"{shown}\n[… {left} more characters]" if left > LONGEST_LINE else whole
 
 
 def _text(title: str, groups: Sequence[Group], cover: Cover) -> str:

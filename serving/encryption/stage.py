@@ -147,13 +147,13 @@ class Encryption:
 
     def _enclose(self, work: Work, certificates: bytes, methods: Sequence[Method]) -> Sealed | Unusable:
         outside = self._outside(work)
-        if work.facts.get("waiver") == DIGEST:
-            outside = replace(outside, more=_unsubscribing(self._content.unseal(work.body)))
         now = datetime.fromtimestamp(self._clock(), UTC)
         certificate = choose(self._content.unseal(certificates), outside.rcpt_to, now, methods)
         if isinstance(certificate, Unusable):
             return certificate
         raw, note = self._content.unseal(work.body), self._note(work)
+        if work.facts.get("waiver") == DIGEST:
+            outside = replace(outside, more=_unsubscribing(raw))
         outside, inside = self._answerable(work, outside, self._mail(work, raw, outside))
         if not isinstance(certificate, x509.Certificate):
             mail = sealed.enclose(inside, outside, certificate, self._signer, note)

@@ -1,29 +1,25 @@
 """Recipients' answers, passed on to whoever sent what they answer."""
 
 import asyncio
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from serving.addresses import domain_of
+from serving.addresses import own_domain
 from serving.answering import answered_at
-from serving.errors import BrokerUnavailable, Refused, Temporary
 from serving.identifiers import format_id
 from serving.mail import split
 from serving.notice.forwarding import Answered, forward
 from serving.notice.letter import write_not_passed_on
-from serving.pipeline import NotPassedOn, PassedOn, Stage
+from serving.pipeline import NotPassedOn, PassedOn
 from serving.sealing import LookupKey, UnsealingKey
-from serving.stage import MAX_FAILURES, Work, failures_at
+from serving.stage import Work
 
 KIND = "answer"
 GONE = "that mail was deleted here, its time is over"
 NOBODY = "that mail names nobody who can be written to"
 UNREADABLE = "it cannot be read here"
-
-_MESSAGE_ID = re.compile(r"<[!-;=?-~]{1,250}>")
 
 
 class Reader(Protocol):
@@ -65,16 +61,6 @@ class Answers:
         Raises:
             Unsealable: the answer or what it answers is sealed for another key or was altered.
         """
-        try:
-            return await self._handle(work)
-        except (BrokerUnavailable, Refused, Temporary):
-            raise
-        except Exception:
-            if failures_at(Stage.NOTICE, work.facts) < MAX_FAILURES - 1:
-                raise
-            return NotPassedOn(UNREADABLE, None)
-
-    async def _handle(self, work: Work) -> PassedOn | NotPassedOn:
         answered = await self._answered(str(work.facts["answer"]))
         if isinstance(answered, str):
             return await self._tell(work, answered)
@@ -97,8 +83,7 @@ class Answers:
         goes_to, mail = answered_at(raw, facts, self._mail_from), split(raw)
         if not goes_to or mail is None:
             return NOBODY
-        ours = f"<{format_id(about)}@{domain_of(self._mail_from) or 'clarion.invalid'}>"
-        return Answered(ours, _message_id(mail.first("message-id")), goes_to)
+        return Answered(f"<{format_id(about)}@{own_domain(self._mail_from)}>", mail.message_id, goes_to)
 
     def _letter(self, work: Work, answered: Answered) -> bytes | None:
         answer = split(self._keys.content.unseal(work.body))
@@ -109,13 +94,8 @@ class Answers:
     async def _tell(self, work: Work, reason: str) -> NotPassedOn:
         address = self._keys.content.unseal(work.address).decode()
         answer = split(self._keys.content.unseal(work.body))
-        message_id = "" if answer is None else _message_id(answer.first("message-id"))
+        message_id = "" if answer is None else answer.message_id
         now = datetime.fromtimestamp(self._clock(), UTC)
         letter = write_not_passed_on(reason, message_id, self._mail_from, address, now)
         told = await self._write(work, "not_passed_on", work.recipient, address, letter, is_open=True)
         return NotPassedOn(reason, told)
-
-
-def _message_id(value: bytes) -> str:
-    text = value.decode("ascii", "replace").strip()
-    return text if _MESSAGE_ID.fullmatch(text) else ""

@@ -4,16 +4,14 @@ Nothing of how the answer came to us is carried over (Received, DKIM-Signature, 
 proof). What it answers is named by the sender's own Message-ID, so that its ticket finds together.
 """
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from serving.answering import named, people_in
-from serving.mail import Mail
+from serving.mail import MESSAGE_ID, Mail
 
 MOST_REFERENCES = 30
 
-_ID = re.compile(r"<[!-;=?-~]{1,250}>")
 _KEPT = ("date", "subject", "message-id", "mime-version")
 
 
@@ -53,7 +51,7 @@ def _thread(answer: Mail, answered: Answered) -> Iterable[str]:
 
 
 def _mapped(value: bytes, answered: Answered) -> Iterable[str]:
-    for each in _ID.findall(value.decode("ascii", "replace")):
+    for each in map(bytes.decode, MESSAGE_ID.findall(value)):
         yield answered.theirs if answered.theirs and each.lower() == answered.ours.lower() else each
 
 

@@ -7,21 +7,18 @@ nobody twice.
 """
 
 import asyncio
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
-from data.parse import Unreadable, parse
 from serving import money
-from serving.addresses import canonical_address, domain_of
 from serving.errors import BrokerUnavailable, Refused, Temporary
 from serving.identifiers import format_id
 from serving.mail import split
-from serving.notice.answers import Answers, Keys
+from serving.notice.answers import UNREADABLE, Answers, Keys
 from serving.notice.letter import About, Request, write_held, write_keyless, write_lapse, write_request
-from serving.origin import LONGEST_ADDRESS, is_answer
+from serving.origin import is_answer, is_writable, sender_of
 from serving.pipeline import Asked, Expired, NotPassedOn, PassedOn, Stage, Told
 from serving.sealing import LookupKey, UnsealingKey
 from serving.stage import MAX_FAILURES, Work, failures_at
@@ -29,8 +26,6 @@ from serving.web.token import SHOWN_AFTERWARDS, Links
 
 LOOK_AGAIN = 5.0
 """Seconds until the wallet is looked into once more: money may have come while the request was written."""
-
-_MESSAGE_ID = re.compile(r"<[!-~]{1,250}>")
 
 
 class Store(Protocol):
@@ -71,16 +66,16 @@ class Notice:
         Raises:
             Unsealable: the address or the body is sealed for another key or was altered.
         """
-        if "answer" in work.facts:
-            return await self._answers.handle(work)
         try:
-            return await self._handle(work)
+            return await (self._answers.handle(work) if "answer" in work.facts else self._handle(work))
         except (BrokerUnavailable, Refused, Temporary):
             raise
         except Exception:
             if failures_at(Stage.NOTICE, work.facts) < MAX_FAILURES - 1:
                 raise
             # A letter that cannot be written must not decide what becomes of the message.
+            if "answer" in work.facts:
+                return NotPassedOn(UNREADABLE, None)
             if _is_keyless(work):
                 return Told((), self._clock() + LOOK_AGAIN)
             return Expired(None) if work.facts.get("lapsed") else Asked(None, self._clock() + LOOK_AGAIN)
@@ -170,16 +165,10 @@ class Notice:
         """The address that the message names as its sender's, and its Message-ID; empty where it names none, and where
         nobody is to be written to."""
         octets = self._content.unseal(body)
-        mail = split(octets)
-        try:
-            sender = parse(octets).sender
-        except Unreadable:
+        mail, sender = split(octets), sender_of(octets)
+        if mail is None or is_answer(mail) or not is_writable(sender, self._post.mail_from):
             return "", ""
-        is_ours = canonical_address(sender) == canonical_address(self._post.mail_from)
-        if mail is None or is_ours or domain_of(sender) is None or len(sender) > LONGEST_ADDRESS or is_answer(mail):
-            return "", ""
-        message_id = mail.first("message-id").decode("ascii", "replace").strip()
-        return sender, message_id if _MESSAGE_ID.fullmatch(message_id) else ""
+        return sender, mail.message_id
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

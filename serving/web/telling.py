@@ -68,7 +68,7 @@ TELLING = Apologies(
     Apology(
         500,
         "Something broke on our side",
-        "It is written down, and it is not your fault.",
+        "It may not be written down yet, and it is not your fault.",
         "Open the link once more; if you see this again, there is nothing that you have to do.",
     ),
 )

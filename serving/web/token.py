@@ -1,4 +1,4 @@
-"""The tokens in the pay page's addresses: each opens one thing, for its time, and nothing else."""
+"""The tokens in our pages' addresses: each opens one thing, for its time, and nothing else."""
 
 import hashlib
 from typing import Any, Literal, get_args

@@ -6,6 +6,7 @@ It holds the lookup key, from which the secrets are derived, and none that opens
 import asyncio
 import contextlib
 import logging
+import ssl
 import sys
 from random import SystemRandom
 
@@ -24,10 +25,10 @@ async def run(settings: Settings) -> None:
     """Send until SIGTERM or SIGINT; a broker that is not there is waited for."""
     cancel_on_signals()
     key, places, pace = load_lookup(settings.keys), Places(settings.webhook_networks), Pace()
-    client = Client(settings.socket)
+    client, tls = Client(settings.socket), ssl.create_default_context()  # reads all authorities: not for each receiver
 
     def connect() -> Post:
-        return Post(places, connections=pace.each)
+        return Post(places, connections=pace.each, tls=tls)
 
     try:
         await Sending(client, key, connect, SystemRandom(), pace).run()

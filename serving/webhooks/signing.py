@@ -38,11 +38,6 @@ class Signer:
     version: int
     rotated_at: float | None = None
 
-    @property
-    def secret(self) -> str:
-        """As its receiver needs it: `whsec_…`."""
-        return secret(self.key, self.principal, self.version)
-
     def fields(self, event: Event, now: float) -> dict[str, str]:
         """The header fields of an attempt at `now`."""
         at = datetime.fromtimestamp(int(now), UTC)
@@ -58,30 +53,33 @@ class Signer:
 
 
 def secret(key: LookupKey, principal: str, version: int) -> str:
-    """The secret of a sender's webhook."""
+    """The secret of a sender's webhook, as its receiver needs it: `whsec_…`."""
     return f"whsec_{base64.b64encode(key.derive(f'webhook:{version}:{principal}')).decode()}"
 
 
 def event_of(claimed: Mapping[str, Any]) -> Event:
     """An event as `claim_webhooks` gives it: what happened to which notification, and nothing of the mail."""
-    at = datetime.fromtimestamp(claimed["at"], UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     data = {
         "id": _id(claimed["notification"]),
         "message_id": _id(claimed["message"]),
         "state": claimed["event"],
-        "at": at,
+        "at": _utc(claimed["at"]),
         "reason": claimed["reason"] or None,
         "via": _id(claimed["via"]),
         "replays": _id(claimed["replays"]),
     }
-    return made(_id(claimed["id"]) or "", f"notification.{claimed['event']}", at, data)
+    return made(_id(claimed["id"]) or "", f"notification.{claimed['event']}", claimed["at"], data)
 
 
-def made(id_: str, kind: str, at: str, data: Mapping[str, Any]) -> Event:
-    """The event; what is None is left out."""
+def made(id_: str, kind: str, at: float, data: Mapping[str, Any]) -> Event:
+    """The event of that moment, seconds since the epoch; what is None is left out."""
     stated = {name: value for name, value in data.items() if value is not None}
-    body = json.dumps({"type": kind, "timestamp": at, "data": stated}, separators=(",", ":"))
+    body = json.dumps({"type": kind, "timestamp": _utc(at), "data": stated}, separators=(",", ":"))
     return Event(f"msg_{id_}", body.encode())
+
+
+def _utc(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _id(number: str | None) -> str | None:

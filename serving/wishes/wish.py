@@ -26,6 +26,7 @@ Ending = Literal["digest", "delay", "discard", "deliver"]
 
 SHORTEST_INTERVAL = 60.0
 LONGEST_INTERVAL = 30 * 86_400.0
+WEEK = 7 * 86_400.0
 MORNING = time(8)
 MOST_TIMES = 24
 
@@ -85,7 +86,11 @@ class Wishes:
 
 
 def fewer_digests(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """The stored wishes with one digest a week at most, on Mondays unless another day is wished."""
+    """The stored wishes with one digest a week at most, on Mondays unless another day is wished; as they are where
+    digests are as rare already."""
+    wishes = Wishes.read(stored)
+    if wishes.digest_at is None and wishes.digest_every >= WEEK:
+        return dict(stored)
     day = stored.get("digest_on")
     first = stored.get("digest_at", [])[:1] if isinstance(stored.get("digest_at"), list) else []
     kept = {name: value for name, value in stored.items() if name not in ("digest_every", "digest_at", "digest_on")}

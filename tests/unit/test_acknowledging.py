@@ -1,6 +1,5 @@
 """Urgent mail says where to acknowledge it; whoever gets another's says why; and nothing else of a mail changes."""
 
-import json
 import re
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
@@ -179,8 +178,10 @@ def test_a_note_stands_beside_any_mail(raw: bytes, is_escalated: bool) -> None:
 
 def test_no_note_is_the_mail_as_it_was() -> None:
     """Mail that is not urgent is not touched."""
-    assert relay(MAIL, OUTSIDE) == relay(MAIL, OUTSIDE, ())
-    assert b"multipart" not in payload(MAIL, OUTSIDE.header)
+    relayed, sealed = relay(MAIL, OUTSIDE), payload(MAIL, OUTSIDE.header)
+
+    assert relayed.endswith(MAIL)
+    assert not [mail for mail in (relayed, sealed) if b"Clarion-Acknowledge" in mail or b"multipart" in mail]
 
 
 def test_the_same_link_is_made_each_time() -> None:
@@ -189,4 +190,4 @@ def test_the_same_link_is_made_each_time() -> None:
     at = datetime(2026, 11, 29, tzinfo=UTC).timestamp()
 
     assert links.make(7, at) == links.make(7, at)
-    assert json.dumps(links.make(7, at)).isascii()
+    assert links.make(7, at).isascii()

@@ -64,8 +64,10 @@ def test_a_digest_lists_sender_subject_time_and_text_in_both_forms() -> None:
             "today",
             "lunch?",
             "bob@home.example",
+            "From 2 senders,",
         ):
             assert shown in form
+    assert all("From 1 sender," in form for form in _both(_entry(), _entry()))
 
 
 def test_a_digest_is_a_mail_of_the_gateway_and_says_that_a_machine_wrote_it() -> None:

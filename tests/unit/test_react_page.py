@@ -110,12 +110,12 @@ def test_whatever_fails_is_a_calm_page(
     status: int,
     heading: str,
 ) -> None:
-    """Nothing on it speaks of money, and no token gets into a log."""
+    """Nothing on it speaks of money, or says that it was heard, and no token gets into a log."""
     ear.error = error
     answer = http.request(method, HOME)
 
     assert (answer.status_code, f"<h1>{heading}</h1>" in answer.text) == (status, True)
-    assert not re.search("wallet|pay", answer.text)
+    assert not re.search("wallet|pay|[Ii]t is written down", answer.text)
     assert ("Retry-After" in answer.headers) == (status == 503)
     assert TOKEN not in caplog.text
 

@@ -1,6 +1,5 @@
 """What becomes of mail that is not urgent."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +10,6 @@ from hypothesis import strategies as st
 from serving.pipeline import Delayed, Digested, Discarded
 from serving.stage import Work
 from serving.triage import LONGEST_STRETCH, Triage
-from serving.wishes.wish import LONGEST_INTERVAL, SHORTEST_INTERVAL, Wishes
 from tests.unit import works
 
 NOW = 1_000_000.0
@@ -142,22 +140,6 @@ async def test_the_load_is_asked_for_once_in_a_while_only() -> None:
         await triage.handle(_work({"authentication": VERIFIED}))
 
     assert 1 < broker.depths_asked <= 3
-
-
-@settings(deadline=None)
-@given(
-    st.dictionaries(
-        st.sampled_from(["not_urgent", "digest_every", "delay"]),
-        st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5) | st.lists(st.integers()),
-    )
-)
-def test_wishes_of_any_shape_become_wishes_that_can_be_kept(stored: dict[str, Any]) -> None:
-    """Wishes come from forms and imports; a NaN period would stop a recipient's mail."""
-    wishes = Wishes.read(stored, Wishes())
-
-    assert wishes.not_urgent in ("digest", "delay", "discard", "deliver")
-    assert all(SHORTEST_INTERVAL <= value <= LONGEST_INTERVAL for value in (wishes.digest_every, wishes.delay))
-    assert all(map(math.isfinite, (wishes.digest_every, wishes.delay)))
 
 
 LISTED = {"by": "sender", "number": 3}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from serving.wishes.hours import Quiet, Times
 from serving.wishes.lists import LONGEST_ENTRY, Lists, Match, entry_of
-from serving.wishes.wish import LONGEST_INTERVAL, SHORTEST_INTERVAL, Wishes, fewer_digests
+from serving.wishes.wish import LONGEST_INTERVAL, SHORTEST_INTERVAL, WEEK, Wishes, fewer_digests
 
 BERLIN = ZoneInfo("Europe/Berlin")
 FIELDS = ["not_urgent", "digest_every", "digest_at", "digest_on", "delay", "zone", "quiet", "urgent", "lists"]
@@ -72,15 +72,30 @@ def test_a_digest_is_never_due_in_quiet_hours() -> None:
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(FIELDS), anything))
-def test_fewer_digests_are_weekly_whatever_was_wished(stored: dict[str, Any]) -> None:
+def test_fewer_digests_are_weekly_or_rarer_whatever_was_wished(stored: dict[str, Any]) -> None:
     """And asking for them twice changes nothing more."""
     fewer = fewer_digests(stored)
-    wishes = Wishes.read(fewer)
+    before, wishes = Wishes.read(stored), Wishes.read(fewer)
+    times = wishes.digest_at
 
-    assert wishes.digest_at is not None
-    assert (len(wishes.digest_at.times), wishes.digest_at.weekday is None) == (1, False)
+    assert (times is None) == (before.digest_at is None and before.digest_every >= WEEK)
+    assert times is None or (len(times.times), times.weekday is None) == (1, False)
     assert json.dumps(fewer_digests(fewer)) == json.dumps(fewer)
-    assert wishes.not_urgent == Wishes.read(stored).not_urgent
+    assert wishes.not_urgent == before.not_urgent
+
+
+@pytest.mark.parametrize(
+    ("stored", "is_kept"),
+    [
+        ({"digest_every": 30 * 86_400}, True),
+        ({"digest_every": WEEK}, True),
+        ({"digest_every": WEEK - 1}, False),
+        ({"digest_every": 30 * 86_400, "digest_at": ["08:00"]}, False),
+    ],
+)
+def test_who_gets_one_a_month_gets_no_more_by_asking_for_fewer(stored: dict[str, Any], is_kept: bool) -> None:
+    """The link says "at most"."""
+    assert (fewer_digests(stored) == stored) is is_kept
 
 
 @pytest.mark.parametrize(
