@@ -14,8 +14,9 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Self
 
+from serving.demo.running import free_ports
 from tests.integration.authorities import Authority
-from tests.interop.postfix import answers, free_ports
+from tests.interop.postfix import answers
 
 PASSWORD = "open-sesame"
 """Of everybody; whoever logs in has a mailbox."""

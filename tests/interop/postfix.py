@@ -8,10 +8,11 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterable, Mapping
-from contextlib import ExitStack, closing
 from pathlib import Path
 from tempfile import mkdtemp
 from typing import Self
+
+from serving.demo.running import free_ports
 
 OWNER = "postfix"
 _MASTER = "/usr/lib/postfix/sbin/master"
@@ -39,15 +40,6 @@ anvil     unix  - - n - 1 anvil
 scache    unix  - - n - 1 scache
 postlog   unix-dgram n - n - 1 postlogd
 """
-
-
-def free_ports(count: int) -> list[int]:
-    """Ports of 127.0.0.1 that nobody listens on."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(closing(socket.socket())) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in sockets]
 
 
 class Postfix:

@@ -10,7 +10,8 @@ from pathlib import Path
 from tempfile import mkdtemp
 from typing import Self
 
-from tests.interop.postfix import answers, free_ports
+from serving.demo.running import free_ports
+from tests.interop.postfix import answers
 
 _PROGRAM = "/usr/sbin/smtp-sink"
 

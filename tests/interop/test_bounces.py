@@ -17,13 +17,14 @@ from flufl.bounce import all_failures
 
 from serving.bounces.returning import Bounces
 from serving.bounces.telling import Teller
+from serving.demo.running import free_ports
 from serving.envelope import Request, SmtpEnvelope, envelope_field
 from serving.origin import Origin
 from serving.queue.client import Client
 from serving.reports import Report, write_report
 from tests.integration.stages import is_at, kinds, working
 from tests.integration.test_reports import BOB, CONTENT, DAY, GATE, LOOKUP, MAIL, RETURNS, TO, House, Mailboxes
-from tests.interop.postfix import Postfix, free_ports
+from tests.interop.postfix import Postfix
 
 Eventually = Callable[..., Awaitable[None]]
 PARSER = Path(__file__).parent / "bounceparser.pl"
