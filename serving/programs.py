@@ -90,7 +90,6 @@ def mlflow(settings: Settings) -> Program:
 
 def gateway(settings: Settings, artefact: Path) -> Program:
     """BentoML with the gateway and every stage; `artefact` is the champion's folder."""
-    home = settings.home.resolve()
     return Program(
         name="gateway",
         command=(
@@ -98,12 +97,10 @@ def gateway(settings: Settings, artefact: Path) -> Program:
             "--host", "127.0.0.1", "--port", str(settings.http_port),
         ),
         environment={
-            **settings.environment(),
-            "CLARION_HOME": str(home),
-            "CLARION_KEY_FOLDER": str(settings.keys.resolve()),
+            **_environment(settings),
             "CLARION_ARTEFACT": str(artefact.resolve()),
             "BENTOML_DO_NOT_TRACK": "True",
-            "BENTOML_HOME": str(home / "bentoml"),
+            "BENTOML_HOME": str(settings.home.resolve() / "bentoml"),
             "OMP_WAIT_POLICY": "PASSIVE",
         },
         ports={settings.http_port: "CLARION_HTTP_PORT"},
@@ -121,11 +118,7 @@ def _intake(settings: Settings, number: int) -> Program:
     return Program(
         name="intake" if number == 1 else f"intake.{number}",
         command=_python("serving.intake"),
-        environment={
-            **settings.environment(),
-            "CLARION_HOME": str(settings.home.resolve()),
-            "CLARION_KEY_FOLDER": str(settings.keys.resolve()),
-        },
+        environment=_environment(settings),
         ports={settings.intake_port: "CLARION_INTAKE_PORT"} if number == 1 else {},
         probe=listens(settings.intake_port, settings.intake_host),
     )
@@ -136,11 +129,7 @@ def webhooks(settings: Settings) -> Program:
     return Program(
         name="webhooks",
         command=_python("serving.webhooks"),
-        environment={
-            **settings.environment(),
-            "CLARION_HOME": str(settings.home.resolve()),
-            "CLARION_KEY_FOLDER": str(settings.keys.resolve()),
-        },
+        environment=_environment(settings),
         grace=20.0,
     )
 
@@ -190,6 +179,12 @@ def listens_at(path: Path) -> Probe:
         return True
 
     return probe
+
+
+def _environment(settings: Settings) -> dict[str, str]:
+    """The same settings, wherever the program runs."""
+    folders = {"CLARION_HOME": settings.home.resolve(), "CLARION_KEY_FOLDER": settings.keys.resolve()}
+    return {**settings.environment(), **{name: str(folder) for name, folder in folders.items()}}
 
 
 def _python(module: str) -> tuple[str, ...]:

@@ -8,14 +8,13 @@ goes on with it.
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
-from serving.errors import BrokerUnavailable, Refused, Unsealable
+from serving.errors import Unsealable
+from serving.insisting import insist
 from serving.sealing import Purpose, UnsealingKey
-
-Value = TypeVar("Value")
 
 PURPOSE_OF: Mapping[str, Purpose] = {
     "body": "content",
@@ -31,8 +30,6 @@ PURPOSE_OF: Mapping[str, Purpose] = {
 HEAD = 36
 """Octets that no two sealings have in common: the key's id, and the public key made for this one."""
 PASSES = 3
-
-_AGAIN = 0.5
 
 
 class Store(Protocol):
@@ -145,16 +142,3 @@ def left_under_old(
 ) -> Counter[tuple[Purpose, str]]:
     """Those under another key than the newest of their purpose."""
     return Counter({key: count for key, count in counts.items() if key[1] != newest(key[0])})
-
-
-async def insist(ask: Callable[[], Awaitable[Value]]) -> Value:
-    """The answer, as soon as broker and store give one: a second time does no harm."""
-    while True:
-        try:
-            return await ask()
-        except BrokerUnavailable:
-            await asyncio.sleep(_AGAIN)
-        except Refused as refused:
-            if refused.reason != "storage":
-                raise
-            await asyncio.sleep(_AGAIN)

@@ -190,7 +190,7 @@ class Settlement(StageService):
 
 @bentoml.service(**options("notice"))
 class Notice(StageService):
-    """Asks for money, and tells senders what nobody paid for."""
+    """Writes our own mails: asks for money, tells senders and recipients what is held or over, passes answers on."""
 
     stage = Stage.NOTICE
 

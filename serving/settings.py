@@ -27,6 +27,8 @@ def _network(text: str) -> str:
 
 
 Port = Annotated[int, Field(ge=1, le=65_535)]
+Network = Annotated[str, AfterValidator(_network)]
+Hostname = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)?$")]
 TlsPolicy = Literal["plain", "opportunistic", "required"]
 
 
@@ -63,16 +65,12 @@ class Settings(BaseSettings):
     smtp_port: Port = 2525  # 465: TLS from the first octet on
     smtp_user: str = ""  # that the smarthost knows us by; TLS is required then, and verified
     smtp_password: SecretStr = SecretStr("")
-    smtp_hostname: Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?)?$")] = (
-        ""  # what we say in EHLO, and an MX that is us; empty: the domain of `mail_from`
-    )
+    smtp_hostname: Hostname = ""  # what we say in EHLO, and an MX that is us; empty: the domain of `mail_from`
     smtp_ca_file: Path | None = None  # PEM, trusted besides what this machine trusts
     mx_port: Port = 25
     tls_policy: TlsPolicy = "opportunistic"  # towards all servers; `required` is verified for the server's name
     tls_exceptions: dict[str, TlsPolicy] = {}  # of domains, by MX
-    mx_networks: tuple[
-        Annotated[str, AfterValidator(_network)], ...
-    ] = ()  # by MX: where domains' servers may lie that are not public, such as 10.0.0.0/8
+    mx_networks: tuple[Network, ...] = ()  # by MX: where domains' servers may lie that are not public (10.0.0.0/8)
     mta_sts: bool = True  # by MX: whether policies of domains (RFC 8461) are asked for and followed
     delivery_places: Annotated[int, Field(ge=4, le=1024)] = 64  # mails in the making at once, in each process
     delivery_connections: Annotated[int, Field(ge=1)] = 10  # of them to a smarthost or domain; urgent: one more
@@ -110,9 +108,7 @@ class Settings(BaseSettings):
 
     dns_servers: tuple[str, ...] = ()  # addresses; empty: those that this machine asks
     dns_port: Port = 53
-    webhook_networks: tuple[
-        Annotated[str, AfterValidator(_network)], ...
-    ] = ()  # where webhooks may lie that are not public
+    webhook_networks: tuple[Network, ...] = ()  # where webhooks may lie that are not public
     trusted_sealers: tuple[str, ...] = ()  # domains whose ARC seals vouch for what they forwarded
 
     apprise_schemes: tuple[str, ...] = (  # that urgent mail may escalate to (Apprise's names); they speak TLS alone
@@ -124,7 +120,7 @@ class Settings(BaseSettings):
 
     digest_interval: float = 86_400.0
     max_body: int = 25 * 1024 * 1024
-    retention_days: Annotated[float, Field(ge=0)] = 30.0  # of bodies whose mail has ended, and of idempotency keys
+    retention_days: Annotated[float, Field(ge=0)] = 30.0  # of bodies of ended mail; of idempotency keys, at least 7
 
     @classmethod
     def read(cls, **stated: Any) -> Self:

@@ -9,6 +9,7 @@ from typing import Any
 
 from serving.effects import hop_of
 from serving.errors import BrokerUnavailable, Refused, Temporary
+from serving.insisting import insist
 from serving.outages import Outages
 from serving.pipeline import Outcome, Stage, kind
 from serving.queue.client import Client
@@ -113,15 +114,13 @@ async def _attempt(stand: _Stand, lease: Lease) -> None:
 
 async def _complete(lease: Lease, unfunded: Shortfall | None, work: Work, outcome: Outcome) -> None:
     try:
-        await until_known(
-            lambda: lease.complete(kind(type(outcome)), hop_of(outcome, work.id, work.recipient, work.facts))
-        )
+        await insist(lambda: lease.complete(kind(type(outcome)), hop_of(outcome, work.id, work.recipient, work.facts)))
     except Refused as refused:
         if refused.reason != "insufficient_funds" or unfunded is None:
             raise
         instead = await unfunded(work)
         hop = hop_of(instead, work.id, work.recipient, work.facts)
-        await until_known(lambda: lease.complete(kind(type(instead)), hop))
+        await insist(lambda: lease.complete(kind(type(instead)), hop))
 
 
 async def _refused(stage: Stage, lease: Lease, refused: Refused) -> None:
@@ -142,7 +141,7 @@ async def _fail(stage: Stage, lease: Lease, cause: str) -> None:
         await _give_up(lease, cause)
         return
     try:
-        await until_known(lambda: lease.note("failed", {"failed": [stage.value, failures]}))
+        await insist(lambda: lease.note("failed", {"failed": [stage.value, failures]}))
     except Refused as refused:
         if refused.reason != "too_large":
             raise
@@ -156,7 +155,7 @@ async def _fail(stage: Stage, lease: Lease, cause: str) -> None:
 async def _give_up(lease: Lease, cause: str) -> None:
     """The end, but for what was delivered already: its money has to follow, however long that takes."""
     try:
-        await until_known(lambda: lease.dead(cause))
+        await insist(lambda: lease.dead(cause))
     except Refused as refused:
         if refused.reason != "incomplete":
             raise
@@ -170,7 +169,7 @@ def failures_at(stage: Stage, facts: Mapping[str, Any]) -> int:
 
 
 async def _retry(lease: Lease, delay: float, cause: str) -> None:
-    await until_known(lambda: lease.retry(delay, cause))
+    await insist(lambda: lease.retry(delay, cause))
 
 
 async def _keep(leases: dict[tuple[int, int], Lease]) -> None:
@@ -188,24 +187,6 @@ async def _extend(leases: dict[tuple[int, int], Lease], lease: Lease) -> None:
     except Refused as refused:
         if refused.reason == "lease_lost":
             leases.pop((lease.id, lease.fence), None)
-
-
-async def until_known(verb: Callable[[], Awaitable[object]]) -> None:
-    """Repeat a verb until the broker has answered it: a fence, or a key, makes a second time harmless.
-
-    Raises Refused for whatever would be refused again.
-    """
-    while True:
-        try:
-            await verb()
-        except BrokerUnavailable:
-            await asyncio.sleep(0.2)
-        except Refused as refused:
-            if refused.reason != "storage":
-                raise
-            await asyncio.sleep(1.0)
-        else:
-            return
 
 
 def work_of(lease: Lease) -> Work:

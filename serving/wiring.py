@@ -15,13 +15,14 @@ from serving.errors import ConfigurationError
 from serving.keyring import load_sealing, load_unsealing
 from serving.pipeline import Stage
 from serving.queue.client import Client
-from serving.sealing import load_lookup
+from serving.sealing import LookupKey, load_lookup
 from serving.settings import Settings
 from serving.stage import Handler, Shortfall
 
 if TYPE_CHECKING:
     from serving.personal import Personal
     from serving.scoring import Scorer
+    from serving.web.token import Links
 
 LONG_CONTEXT = 256
 """Tokens that reanalysis reads, where classification reads the model's own (shorter) length."""
@@ -149,12 +150,10 @@ def _triage(parts: Parts) -> Wired:
 
 def _digest(parts: Parts) -> Wired:
     from serving.digest.stage import Digest, Post
-    from serving.web.token import Links
 
     settings = parts.settings
     content, lookup = load_unsealing(settings.keys, "content"), load_lookup(settings.keys)
-    links = Links(lookup.derive("pay"))
-    post = Post(settings.mail_from, settings.react_url, settings.unsubscribe_url, links)
+    post = Post(settings.mail_from, settings.react_url, settings.unsubscribe_url, _links(lookup))
     return Wired(Digest(parts.client, content, post, time.time).handle)
 
 
@@ -163,9 +162,8 @@ def _encryption(parts: Parts) -> Wired:
     from serving.encryption.signing import load_signing_key
     from serving.encryption.smime_signing import load_smime_signing_key
     from serving.encryption.stage import Encryption
-    from serving.web.token import Links
 
-    settings = parts.settings
+    settings, lookup = parts.settings, load_lookup(parts.settings.keys)
     content, delivery = load_unsealing(settings.keys, "content"), load_sealing(settings.keys, "delivery")
     encryption = Encryption(
         parts.client,
@@ -173,12 +171,18 @@ def _encryption(parts: Parts) -> Wired:
         delivery,
         settings.mail_from,
         time.time,
-        lookup=load_lookup(settings.keys),
+        lookup=lookup,
         signer=load_signing_key(settings.keys),
         smime_signer=load_smime_signing_key(settings.keys),
-        links=AcknowledgeLinks(settings.react_url, Links(load_lookup(settings.keys).derive("pay"))),
+        links=AcknowledgeLinks(settings.react_url, _links(lookup)),
     )
     return Wired(encryption.handle)
+
+
+def _links(lookup: LookupKey) -> "Links":
+    from serving.web.token import Links
+
+    return Links(lookup.derive("pay"))
 
 
 def _payment(parts: Parts) -> Wired:
@@ -256,11 +260,10 @@ def _notice(parts: Parts) -> Wired:
     from serving.bounces.telling import Teller, keep_telling
     from serving.expiry_notice import keep_warning
     from serving.notice.stage import Notice, Post
-    from serving.web.token import Links
 
     settings = parts.settings
     content, lookup = load_unsealing(settings.keys, "content"), load_lookup(settings.keys)
-    post = Post(settings.mail_from, settings.pay_url, Links(lookup.derive("pay")))
+    post = Post(settings.mail_from, settings.pay_url, _links(lookup))
     warning = asyncio.create_task(keep_warning(parts.client, content, lookup, settings.mail_from, time.time))
     parts.resources.callback(warning.cancel)
     telling = asyncio.create_task(keep_telling(Teller(parts.client, content, lookup, settings.mail_from)))
@@ -272,10 +275,9 @@ def _escalation(parts: Parts) -> Wired:
     from serving.acknowledging import AcknowledgeLinks
     from serving.escalation.push import Pushes
     from serving.escalation.stage import Escalation, Keys
-    from serving.web.token import Links
 
     settings = parts.settings
     content, lookup = load_unsealing(settings.keys, "content"), load_lookup(settings.keys)
-    links = AcknowledgeLinks(settings.react_url, Links(lookup.derive("pay")))
+    links = AcknowledgeLinks(settings.react_url, _links(lookup))
     pushes = Pushes(settings.apprise_schemes)
     return Wired(Escalation(parts.client, Keys(content, lookup), links, pushes, time.time).handle)

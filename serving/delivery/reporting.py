@@ -15,11 +15,12 @@ from typing import Any, Protocol
 from serving.delivery.parcel import open_parcel
 from serving.errors import Temporary
 from serving.identifiers import format_id
+from serving.insisting import insist
 from serving.origin import Action
 from serving.pipeline import Outcome, Sent, Undeliverable
 from serving.reports import NOT_SENT, Report, sealed_report, status_of
 from serving.sealing import SealingKey, UnsealingKey
-from serving.stage import Handler, Work, until_known
+from serving.stage import Handler, Work
 from serving.suppressing import is_gone
 
 SUPPRESSED = f"{NOT_SENT}, the address is suppressed: "
@@ -95,7 +96,7 @@ class Reporting:
         if reply.startswith(SUPPRESSED) or not is_gone(status_of(reply, "failed")):
             return
         parameters = {"lookup": work.recipient.hex(), "reason": reply, "seconds": self._terms.suppression}
-        await until_known(lambda: self._store.execute("suppress", **parameters))
+        await insist(lambda: self._store.execute("suppress", **parameters))
 
     async def _tell_delay(self, work: Work, reply: str) -> None:
         since = work.facts.get("failing", {}).get("since")
@@ -107,7 +108,7 @@ class Reporting:
         try:
             written = await asyncio.to_thread(self._written, work, action, reply, until)
             if written is not None:
-                await until_known(lambda: self._store.execute("report", **written))
+                await insist(lambda: self._store.execute("report", **written))
         except Exception as error:
             _log.error("notification %d: no report that it is %s: %s", work.id, action, type(error).__name__)
 

@@ -14,7 +14,7 @@ from random import Random
 from typing import Any, Protocol
 
 from serving.errors import BrokerUnavailable, Refused
-from serving.resealing import insist
+from serving.insisting import insist
 from serving.sealing import LookupKey
 from serving.webhooks.post import Reply
 from serving.webhooks.schedule import STANDARD, Schedule

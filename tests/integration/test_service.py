@@ -5,7 +5,6 @@ import json
 import os
 import re
 import signal
-import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import pytest
 import pytest_asyncio
 
 from serving import programs
+from serving.demo.running import free_ports
 from serving.enrolment import Registrar
 from serving.identifiers import parse_id
 from serving.keyring import load_sealing
@@ -100,7 +100,7 @@ async def eventually(ask: Callable[[], Awaitable[dict[str, Any] | None]], second
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def service(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Service]:
     home = tmp_path_factory.mktemp("home")
-    http, smtp, provider = (free_port() for _ in range(3))
+    http, smtp, provider = free_ports(3)
     settings = Settings(
         home=home,
         artefact=make_artefact(home / "artefact"),
@@ -127,12 +127,6 @@ async def enrol(settings: Settings) -> str:
     key = await registrar.principal("p1", "Ops", ["example.org"], {})
     await client.close()
     return key
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
 
 
 async def test_who_has_no_money_is_asked_and_has_the_mail_as_soon_as_it_is_paid(service: Service) -> None:

@@ -15,7 +15,7 @@ from tests.torture.canary.tokens import Tokens
 KIB = 1024
 LARGE = 10 * KIB * KIB
 BY_SMTP = 3
-"""Every so manieth letter."""
+"""One letter in so many."""
 NOTICES = Path(__file__).resolve().parents[3] / "data" / "notices"
 
 
