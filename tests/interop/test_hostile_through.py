@@ -72,7 +72,7 @@ async def through(client: Client, make_intake: MakeIntake, eventually: Eventuall
     receiver = Mailboxes()
     acceptance = Acceptance(client, CONTENT.sealing_key, LOOKUP, "gate.example", time.time)
     intake = await make_intake(
-        parts={"acceptance": acceptance, "addresses": RETURNS}, intake_networks={"127.0.0.0/8": "anybody"}
+        parts={"acceptance": acceptance, "addresses": RETURNS}, intake_networks={"127.0.0.0/8": "anybody"}, rate=0.0
     )
     passage = Passage(mails)
     async with listening(receiver, size=LARGEST), working(client, House(client, receiver).stages()):
