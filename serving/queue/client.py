@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import itertools
-import json
 import socket
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from serving.queue import limits
 from serving.queue.lease import Lease
 from serving.queue.leases import Leases
 from serving.queue.link import Link
+from serving.queue.questions import Questions
 from serving.queue.values import encode
 
 
@@ -61,6 +61,7 @@ class Client:
         self._link: Link | None = None
         self._connecting = asyncio.Lock()
         self._serials = itertools.count(1)
+        self._questions = Questions(self._serial)
         self._consumers: set[Leases] = set()
         self._closed = False
 
@@ -96,21 +97,11 @@ class Client:
 
     async def query(self, name: str, /, **parameters: Any) -> list[dict[str, Any]]:
         """Rows of a named query. Refused when the broker says no."""
-        link = await self._linked()
-        serial = self._serial()
-        answer = link.expect(serial)
-        try:
-            limit = limits.parameters_limit(link.max_body)
-            link.request_with_body("directory", "ask", serial, name, body=encode(parameters), limit=limit)
-        except BaseException:
-            answer.cancel()
-            raise
-        rows: list[dict[str, Any]] = json.loads(await answer)
-        return rows
+        return await self._questions.together(await self._linked(), name, parameters)
 
     async def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:
         """The one row of a named command; what it changed is durable. Refused when the broker says no."""
-        (row,) = await self.query(name, **parameters)
+        (row,) = await self._questions.one(await self._linked(), name, parameters)
         return row
 
     async def echo(self, octets: bytes) -> bytes:

@@ -3,10 +3,11 @@
 from typing import Any
 
 from serving.errors import Refused
-from serving.queue.limits import parameters_limit
+from serving.queue.limits import MAX_QUESTIONS, parameters_limit
 from serving.queue.resource import Resource
 from serving.queue.store import directory
-from serving.queue.values import encode, json_object
+from serving.queue.store.transaction import Transaction
+from serving.queue.values import encode, json_objects
 
 
 class Directory(Resource):
@@ -23,17 +24,29 @@ class Directory(Resource):
         try:
             if not self.session.rights.may_ask(name):
                 raise Refused("denied", "this peer may not ask that")
-            values = json_object(parameters)
+            values = json_objects(parameters, MAX_QUESTIONS)
+            if isinstance(values, list) and not directory.is_short(name):
+                raise Refused("malformed", "only short queries may be asked several at once")
         except Refused as refused:
             self._answer(serial, refused)
             return
-        submit = self.session.read if name in directory.LONG else self.session.submit
-        submit(
-            lambda transaction: directory.answer(transaction, name, values), lambda answer: self._answer(serial, answer)
-        )
+        if name in directory.LONG:
+            self.session.read(lambda t: _answers(t, name, values), lambda answer: self._answer(serial, answer))
+        else:
+            weight = len(values) if isinstance(values, list) else 1
+            self.session.submit(
+                lambda t: _answers(t, name, values), lambda answer: self._answer(serial, answer), weight
+            )
 
-    def _answer(self, serial: int, answer: list[dict[str, Any]] | Refused) -> None:
+    def _answer(self, serial: int, answer: list[Any] | Refused) -> None:
         if isinstance(answer, Refused):
             self.event("refused", serial, self.session.reason(answer), answer.detail)
         else:
             self.event_with_body("answer", serial, body=encode(answer))
+
+
+def _answers(transaction: Transaction, name: str, asked: dict[str, Any] | list[dict[str, Any]]) -> list[Any]:
+    """The rows, or those of each question."""
+    if isinstance(asked, dict):
+        return directory.answer(transaction, name, asked)
+    return [directory.answer(transaction, name, parameters) for parameters in asked]

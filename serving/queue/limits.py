@@ -14,6 +14,8 @@ MAX_ACCOUNT = 255
 MAX_AMOUNT = 2**31 - 1
 MAX_CAUSE = 256
 MAX_REACTION = 64 * 40
+MAX_QUESTIONS = 64
+"""Questions of one name in one request."""
 
 
 def parameters_limit(max_body: int) -> int:

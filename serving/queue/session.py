@@ -69,10 +69,11 @@ class Session:
         """The refusal's number on the wire."""
         return self.broker.reasons.get(refused.reason, self.broker.reasons["malformed"])
 
-    def submit(self, verb: Verb, done: Done) -> None:
-        """Run the verb in the next transaction. A peer with too many of them outstanding is not read until some end."""
-        self._begin(1)
-        self.broker.committer.submit(verb, lambda answer: self._end(1, done, answer))
+    def submit(self, verb: Verb, done: Done, weight: int = 1) -> None:
+        """Run the verb in the next transaction; it counts as so many. A peer with too many outstanding is not read
+        until some end."""
+        self._begin(weight)
+        self.broker.committer.submit(verb, lambda answer: self._end(weight, done, answer))
 
     def submit_all(self, verbs: Sequence[Verb], done: Done) -> None:
         """The same for several, whose answers come together."""

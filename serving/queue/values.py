@@ -8,13 +8,27 @@ from serving.errors import Refused
 
 def json_object(octets: bytes) -> dict[str, Any]:
     """The JSON object; Refused `malformed` for anything else."""
-    try:
-        value = _DECODER.decode(octets.decode())
-    except (ValueError, RecursionError) as error:
-        raise Refused("malformed", "not JSON") from error
+    value = _json(octets)
     if not isinstance(value, dict):
         raise Refused("malformed", "not a JSON object")
     return value
+
+
+def json_objects(octets: bytes, most: int) -> dict[str, Any] | list[dict[str, Any]]:
+    """The JSON object, or an array of one to `most` of them; Refused `malformed` for anything else."""
+    value = _json(octets)
+    listed = value if isinstance(value, list) else [value]
+    if not 0 < len(listed) <= most or not all(isinstance(each, dict) for each in listed):
+        raise Refused("malformed", f"neither a JSON object nor an array of at most {most}")
+    found: dict[str, Any] | list[dict[str, Any]] = value
+    return found
+
+
+def _json(octets: bytes) -> Any:
+    try:
+        return _DECODER.decode(octets.decode())
+    except (ValueError, RecursionError) as error:
+        raise Refused("malformed", "not JSON") from error
 
 
 def _refuse(constant: str) -> None:

@@ -31,6 +31,11 @@ def answer(transaction: Transaction, name: str, parameters: Mapping[str, Any]) -
     raise Refused("unknown_statement", "the directory has no such query or command")
 
 
+def is_short(name: str) -> bool:
+    """Whether it is a query, and one that reads little."""
+    return name in QUERIES and name not in LONG
+
+
 def notification(transaction: Transaction, id: str) -> Rows:
     """Where one notification is."""
     return _rows(transaction.all("notification", id=identifier(id)))
