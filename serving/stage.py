@@ -63,14 +63,22 @@ class _Stand:
 
 
 async def serve(
-    stage: Stage, client: Client, handle: Handler, *, concurrency: int = 8, unfunded: Shortfall | None = None
+    stage: Stage,
+    client: Client,
+    handle: Handler,
+    *,
+    concurrency: int = 8,
+    octets: int | None = None,
+    unfunded: Shortfall | None = None,
 ) -> None:
-    """Work for the stage until cancelled or the client is closed, on at most `concurrency` notifications at once."""
+    """Work for the stage until cancelled or the client is closed, on at most `concurrency` notifications at once, and
+    on one at least, but on no more while their bodies have `octets`."""
     stand = _Stand(stage, handle, unfunded, Outages(stage))
     working: set[asyncio.Task[None]] = set()
     async with asyncio.TaskGroup() as tasks:
         keeper = tasks.create_task(_keep(stand.leases))
-        async for lease in client.consume(stage.value, credit=concurrency, visibility=VISIBILITY):
+        leases = client.consume(stage.value, credit=concurrency, visibility=VISIBILITY, octets=octets)
+        async for lease in leases:
             task = tasks.create_task(_work(stand, lease))
             working.add(task)
             task.add_done_callback(working.discard)

@@ -26,19 +26,22 @@ if TYPE_CHECKING:
 
 LONG_CONTEXT = 256
 """Tokens that reanalysis reads, where classification reads the model's own (shorter) length."""
-AT_ONCE = 16
-"""On how many notifications a stage works at once, their mails in memory: the more, the more share a commit."""
+AT_ONCE, OCTETS_AT_ONCE = 64, 64 << 20
+"""On how many notifications a stage works at once, and on how large ones: the more, the more share a commit."""
+SEALINGS_AT_ONCE = 16
+"""Sealing takes longest, and what is urgent waits for what has begun."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wired:
     """A stage's handler; what it says when the wallet is empty; the scorer, for classification; on how many
-    notifications it works at once."""
+    notifications it works at once, and on how many octets of mail (None: however large they are)."""
 
     handle: Handler
     unfunded: Shortfall | None = None
     scorer: "Scorer | None" = None
     concurrency: int = AT_ONCE
+    octets: int | None = OCTETS_AT_ONCE
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,7 +179,7 @@ def _encryption(parts: Parts) -> Wired:
         smime_signer=load_smime_signing_key(settings.keys),
         links=AcknowledgeLinks(settings.react_url, _links(lookup)),
     )
-    return Wired(encryption.handle)
+    return Wired(encryption.handle, concurrency=SEALINGS_AT_ONCE)
 
 
 def _links(lookup: LookupKey) -> "Links":
@@ -239,7 +242,7 @@ def _delivery(parts: Parts) -> Wired:
     )
     content = load_sealing(settings.keys, "content")
     reporting = Reporting(delivery.handle, parts.client, key, content, terms, time.time)
-    return Wired(reporting.handle, concurrency=settings.delivery_places)
+    return Wired(reporting.handle, concurrency=settings.delivery_places, octets=None)
 
 
 def _settlement(parts: Parts) -> Wired:

@@ -47,7 +47,14 @@ class StageWorker:
         wired = wire(self._stage, self.parts)
         self._scorer = wired.scorer
         handle = _counted(self._stage, wired.handle)
-        loop = serve(self._stage, self.parts.client, handle, concurrency=wired.concurrency, unfunded=wired.unfunded)
+        loop = serve(
+            self._stage,
+            self.parts.client,
+            handle,
+            concurrency=wired.concurrency,
+            octets=wired.octets,
+            unfunded=wired.unfunded,
+        )
         self._task = asyncio.create_task(loop)
         self._task.add_done_callback(self._ended)
 

@@ -109,12 +109,15 @@ class Client:
         checks. Refused `too_large` over half of what the shared memory holds (16 MiB)."""
         return await (await self._linked()).echo(self._serial(), octets)
 
-    async def consume(self, stage: str, *, credit: int, visibility: float = 60.0) -> AsyncIterator[Lease]:
-        """Leases of that stage, at most `credit` unfinished at once, each for `visibility` seconds unless extended.
+    async def consume(
+        self, stage: str, *, credit: int, visibility: float = 60.0, octets: int | None = None
+    ) -> AsyncIterator[Lease]:
+        """Leases of that stage, at most `credit` unfinished at once, each for `visibility` seconds unless extended;
+        no more of them while the bodies of those have `octets`.
 
         Goes on over restarts of the broker; Refused when this peer may not consume from the stage.
         """
-        leases = Leases(stage, credit, visibility)
+        leases = Leases(stage, credit, visibility, octets)
         self._consumers.add(leases)
         try:
             while not self._closed:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from serving.errors import ProtocolError, Refused
 from serving.queue import limits, memory
+from serving.queue.held import Held
 from serving.queue.pool import Pool
 from serving.queue.regions import Regions
 from serving.queue.resource import Resource, join, milliseconds, pack_leases, split, unpack_leases
@@ -32,7 +33,7 @@ class Consumer(Resource):
         self.stage, self.visibility, self.owner = stage, visibility, session.owner
         self.credit = 0
         self.is_open = False
-        self._leases: dict[int, int] = {}
+        self._held = Held()
         self._named: dict[int, int] = {}
         self._pending: dict[int, Pending] = {}
         self._collected = 0
@@ -45,9 +46,14 @@ class Consumer(Resource):
         return self.session.connection.is_congested
 
     @property
+    def room(self) -> int:
+        """See Held."""
+        return self._held.room
+
+    @property
     def held(self) -> set[int]:
         """The ids that it leased out and that have not ended."""
-        return set(self._leases)
+        return set(self._held.fences)
 
     def open(self) -> None:
         """Join the stage's workers, or say why not."""
@@ -70,7 +76,7 @@ class Consumer(Resource):
         """Send leases with their bodies."""
         for lease in claimed:
             row, facts = lease.row, lease.row["facts"].encode()
-            self._leases[row["id"]] = row["fence"]
+            self._held.add(row["id"], row["fence"], len(lease.body))
             follows = not memory.fits_inline(lease.body, lease.principal, row["recipient"], row["address"], facts)
             self.event(
                 "lease",
@@ -93,17 +99,21 @@ class Consumer(Resource):
 
     def revoke(self, leases: set[tuple[int, int]]) -> None:
         """Say which of this consumer's leases are over."""
-        for id_, fence in leases & set(self._leases.items()):
+        for id_, fence in leases & set(self._held.fences.items()):
             self._forget(id_, fence)
             self.event("revoked", *split(id_), fence)
 
     def on_grant(self, count: int) -> None:
         """More credit."""
         self.credit += count
-        if self.credit + len(self._leases) > MAX_CREDIT:
+        if self.credit + len(self._held.fences) > MAX_CREDIT:
             raise self.error("credit_overflow", f"credit over {MAX_CREDIT}")
         if self.is_open:
             self.session.broker.dispatcher.credited(self.stage)
+
+    def on_bound(self, octets: int) -> None:
+        """How much may be leased out at once."""
+        self._held.most = max(octets, 1)
 
     def on_hold(self, high: int, low: int, fence: int) -> None:
         """A lease that the process still works on."""
@@ -113,7 +123,8 @@ class Consumer(Resource):
 
     def on_resume(self) -> None:
         """Start over with the leases that were named; the process's others go back to the stage at once."""
-        self._leases, self._named, self.credit = self._named, {}, 0
+        self._held.start_over(self._named)
+        self._named, self.credit = {}, 0
         self._pending.clear()
         self._collected = 0
         if self.is_open:
@@ -211,7 +222,7 @@ class Consumer(Resource):
     def _collect(self, high: int, low: int, octets: int) -> Pending:
         """Where a hop collects. For a lease that is over it goes nowhere: the verb that follows is refused anyway."""
         id_ = join(high, low)
-        if id_ not in self._leases:
+        if id_ not in self._held.fences:
             return Pending()
         self._collected += octets
         if self._collected > 2 * self.session.broker.max_body + _SPARE:
@@ -263,8 +274,11 @@ class Consumer(Resource):
             self.event("settled", pack_leases(settled))
 
     def _forget(self, id_: int, fence: int) -> None:
-        """A newer lease of the same notification stays."""
-        if self._leases.get(id_) == fence:
-            del self._leases[id_]
-            if id_ in self._pending:
-                self._take(id_)
+        """The lease is over; the stage may have what there is room for now."""
+        was_full = self.room <= 0
+        if not self._held.drop(id_, fence):
+            return
+        if id_ in self._pending:
+            self._take(id_)
+        if was_full and self.room > 0 and self.is_open:
+            self.session.broker.dispatcher.wake(self.stage)

@@ -24,6 +24,11 @@ class Worker(Protocol):
     visibility: float
 
     @property
+    def room(self) -> int:
+        """Octets of bodies that it may be leased at once beside those that it has; it gets nothing where it is full."""
+        ...
+
+    @property
     def is_congested(self) -> bool:
         """Whether its peer is behind with reading; it gets nothing until it has caught up."""
         ...
@@ -82,19 +87,19 @@ class Dispatcher:
         workers = self._workers.get(stage, deque())
         for _ in range(len(workers)):
             workers.rotate(-1)
-            if workers[-1].credit > 0 and not workers[-1].is_congested:
+            if _may_take(workers[-1]):
                 return workers[-1]
         return None
 
     def _claim(self, stage: str, worker: Worker) -> None:
-        sharing = sum(1 for other in self._workers[stage] if other.credit > 0)
-        count = max(1, min(worker.credit // sharing, _MOST))
+        sharing = sum(1 for other in self._workers[stage] if _may_take(other))
+        count, room = max(1, min(worker.credit // sharing, _MOST)), worker.room
         worker.credit -= count
         self._claiming.add(stage)
         self._turns[stage] += 1
         normal_first = self._turns[stage] % _NORMAL_TURN == 0
         self._committer.submit(
-            lambda transaction: hops.claim(transaction, stage, count, worker.owner, worker.visibility, normal_first),
+            lambda t: hops.claim(t, stage, count, worker.owner, worker.visibility, normal_first, room),
             lambda answer: self._claimed(stage, worker, count, answer),
         )
 
@@ -104,7 +109,7 @@ class Dispatcher:
         worker.credit += count - len(claimed)
         if claimed:
             self._hand_over(worker, claimed)
-        if len(claimed) == count or stage in self._again:
+        if len(claimed) == count or stage in self._again or worker.room <= 0:
             self._again.discard(stage)
             self.wake(stage)
         elif not isinstance(answer, Refused):
@@ -126,3 +131,7 @@ class Dispatcher:
             return
         unheard = [(lease.row["id"], lease.row["fence"]) for lease in claimed]
         self._committer.submit(lambda transaction: hops.release_leases(transaction, unheard), lambda _: None)
+
+
+def _may_take(worker: Worker) -> bool:
+    return worker.credit > 0 and worker.room > 0 and not worker.is_congested

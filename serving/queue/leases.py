@@ -19,8 +19,8 @@ _names = itertools.count(1)
 class Leases:
     """The consumer of one stage. Iterating gives leases; a connection that ends raises BrokerUnavailable from it."""
 
-    def __init__(self, stage: str, credit: int, visibility: float) -> None:
-        self._stage, self._credit, self._visibility = stage, credit, visibility
+    def __init__(self, stage: str, credit: int, visibility: float, octets: int | None) -> None:
+        self._stage, self._credit, self._visibility, self._octets = stage, credit, visibility, octets
         self._name = f"consumer {next(_names)}"
         self._link: Link | None = None
         self._arrived: asyncio.Queue[Lease | Exception] = asyncio.Queue()
@@ -40,6 +40,8 @@ class Leases:
         self._ending.clear()
         link.add_consumer(self._name, self._stage, self._visibility, self._on_event)
         link.when_ended(self._ended)
+        if self._octets is not None:
+            self.send("bound", self._octets)
         self._resume()
         if self._credit > len(self._held):
             self.send("grant", self._credit - len(self._held))

@@ -201,3 +201,21 @@ async def test_a_hop_over_a_limit_is_refused_here_and_the_lease_goes_on(client: 
     (row,) = await client.query("notification", id=str(lease.id))
 
     assert row["facts"] == {"b": 2}
+
+
+async def test_large_bodies_are_leased_a_few_at_a_time(client: Client) -> None:
+    """As many as are worked on lie in memory; small ones behind them come when there is room."""
+    for size in (400_000, 400_000, 400_000, 10, 10):
+        await client.accept(submission(body=bytes(size)))
+    leases = client.consume("authentication", credit=64, octets=800_000)
+    first, second = [await asyncio.wait_for(anext(leases), 5.0) for _ in range(2)]
+    third = asyncio.ensure_future(anext(leases))
+    await asyncio.sleep(0.6)  # longer than the broker waits before it looks again
+    waited = not third.done()
+    await first.complete("authenticated", Hop())
+    large = await asyncio.wait_for(third, 5.0)
+    await second.complete("authenticated", Hop())
+    small = [await asyncio.wait_for(anext(leases), 5.0) for _ in range(2)]
+
+    assert waited
+    assert [len(lease.body) for lease in (large, *small)] == [400_000, 10, 10]

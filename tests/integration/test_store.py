@@ -86,6 +86,33 @@ class TestClaim:
 
         assert store.claim("authentication", 1, normal_first=True)[0].row["id"] == normal
 
+    @pytest.mark.parametrize(("octets", "expected"), [(1, 1), (100, 1), (101, 2), (200, 2), (201, 3), (10_000, 3)])
+    def test_no_more_is_claimed_once_the_bodies_have_so_many_octets(
+        self, store: Store, octets: int, expected: int
+    ) -> None:
+        """The first always is; urgent ones count first."""
+        for urgent in (False, True, False):
+            new = NewMessage("sender", bytes(100), [(LOOKUP, b"a")], None, b"", {}, 0 if urgent else 1)
+            store.do(lambda t, new=new: intake.accept(t, new))
+            store.now += 1
+        claimed = store.claim("authentication", 8, octets=octets)
+
+        assert [each.row["priority"] for each in claimed] == [0, 1, 1][:expected]
+        assert len(store.claim("authentication", 8)) == 3 - expected
+
+    def test_envelopes_count_where_they_are_the_body_and_nothing_where_there_is_none(self, store: Store) -> None:
+        """At delivery, and at payment."""
+        for _ in range(3):
+            store.accept()
+        for _ in range(3):
+            store.walk(*TO_PAYMENT)
+        held = store.claim("payment", 8, octets=1)
+        for each in held:
+            store.complete(LeaseName(each.row["id"], each.row["fence"], OWNER), "waived", facts={"waiver": "x"})
+
+        assert len(held) == 3
+        assert len(store.claim("delivery", 8, octets=2)) == 2
+
     def test_what_is_put_off_is_claimed_when_its_time_has_come(self, store: Store) -> None:
         """A delay is a promise in both directions."""
         store.accept()

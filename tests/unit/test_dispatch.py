@@ -19,6 +19,7 @@ class Worker:
     visibility: float = 60.0
     is_congested: bool = False
     broken: bool = True
+    room: int = 1 << 20
     got: list[Claimed] = field(default_factory=list)
 
     def deliver(self, claimed: list[Claimed]) -> None:
@@ -98,3 +99,21 @@ def test_a_store_that_fails_is_not_taken_for_an_empty_one() -> None:
     dispatcher.credited("encryption")
 
     assert len(committer.waiting) == 1
+
+
+def test_who_is_full_gets_nothing_until_there_is_room_again() -> None:
+    """Large mails are held in memory: a few of them are as much as many small ones, whatever the credit."""
+    committer, worker = Committer(), Worker(broken=False, room=0)
+    dispatcher = Dispatcher(committer, lambda _: True)  # type: ignore[arg-type]
+    dispatcher.add(worker)
+    dispatcher.credited("encryption")
+    asked_when_full = len(committer.waiting)
+    worker.room = 1
+    dispatcher.credited("encryption")
+    worker.room = 0
+    committer.waiting.pop()[1]([Claimed({"id": 7, "fence": 1}, "bank", b"large")])
+    worker.room = 1
+    dispatcher.credited("encryption")
+
+    assert asked_when_full == 0
+    assert len(committer.waiting) == 1  # what a full one left is not taken for an empty stage

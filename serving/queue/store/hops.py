@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from serving.errors import Refused
+from serving.queue.held import ANY_SIZE
 from serving.queue.store import history, ledger, wallets, watches, webhooks
 from serving.queue.store.database import Row
 from serving.queue.store.ledger import Posting
@@ -52,17 +53,26 @@ class Claimed:
 
 
 def claim(
-    transaction: Transaction, stage: str, count: int, owner: str, visibility: float, normal_first: bool = False
+    transaction: Transaction,
+    stage: str,
+    count: int,
+    owner: str,
+    visibility: float,
+    normal_first: bool = False,
+    octets: int = ANY_SIZE,
 ) -> list[Claimed]:
-    """Lease up to `count` due notifications of the stage for `visibility` seconds, urgent ones first as a rule."""
+    """Lease up to `count` due notifications of the stage for `visibility` seconds, urgent ones first as a rule; no
+    more of them once their bodies have `octets`."""
     claimed: list[Row] = []
     for priority in (NORMAL, URGENT) if normal_first else (URGENT, NORMAL):
-        if len(claimed) < count:
+        left = octets - sum(len(row["body"] or b"") for row in claimed)
+        if len(claimed) < count and left > 0:
             rows = transaction.all(
                 "claim",
                 stage=stage,
                 priority=priority,
                 count=count - len(claimed),
+                octets=left,
                 owner=owner,
                 until=transaction.now + visibility,
                 what=transaction.topology.places[stage].body,
