@@ -12,6 +12,7 @@ import bentoml
 
 from serving.errors import ConfigurationError
 from serving.pipeline import Outcome, Stage, kind
+from serving.queue import collector
 from serving.queue.client import Client, reachable
 from serving.settings import Settings
 from serving.stage import Handler, Work, serve
@@ -57,6 +58,7 @@ class StageWorker:
         )
         self._task = asyncio.create_task(loop)
         self._task.add_done_callback(self._ended)
+        collector.relax()
 
     async def stop(self) -> None:
         """End the loop and close what was opened; unfinished leases return to the queue when the process is gone."""

@@ -5,7 +5,6 @@ python -m serving.intake
 
 import asyncio
 import contextlib
-import gc
 import logging
 import resource
 import sys
@@ -16,6 +15,7 @@ from serving.errors import ClarionError, NotThereYet
 from serving.gateway.uses import Uses
 from serving.intake.server import Server
 from serving.intake.wiring import make_parts, make_returned
+from serving.queue import collector
 from serving.queue.client import Client
 from serving.settings import Settings
 from serving.stopping import cancel_on_signals
@@ -48,8 +48,7 @@ def main() -> int:
     logging.basicConfig(level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    gc.freeze()  # what was imported stays; and little here forms cycles
-    gc.set_threshold(50_000, 20, 20)
+    collector.relax()
     try:
         asyncio.run(run(Settings.read()))
     except NotThereYet as error:

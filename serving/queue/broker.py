@@ -6,7 +6,6 @@ python -m serving.queue.broker --socket S --topology T [--store F] [--policy P]
 import argparse
 import asyncio
 import contextlib
-import gc
 import logging
 import os
 import resource
@@ -18,8 +17,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from serving.errors import ClarionError, ConfigurationError, NotThereYet, Refused
+from serving.queue import collector, wire
 from serving.queue import policy as policies
-from serving.queue import wire
 from serving.queue.consumer import Consumer
 from serving.queue.dispatch import Dispatcher, Worker
 from serving.queue.policy import Peer, Policy
@@ -247,8 +246,7 @@ def _is_open(worker: Worker) -> bool:
 async def run(arguments: argparse.Namespace) -> None:
     """Serve until SIGTERM or SIGINT."""
     _raise_descriptor_limit()
-    gc.freeze()  # what was imported stays; and nothing here forms cycles that are worth looking for so often
-    gc.set_threshold(50_000, 20, 20)
+    collector.relax()
     topology = Topology.read(arguments.topology)
     policy = Policy.read(arguments.policy) if arguments.policy else Policy.own_uid()
     books = Books(arguments.currency, arguments.provider) if arguments.currency and arguments.provider else None
