@@ -19,6 +19,9 @@ from data.history import FEATURES
 from training.render import Example
 from training.tokens import encode, load_tokenizer
 
+STARTER = Path(__file__).parent / "starter"
+"""The champion that comes with the repository."""
+
 GRAPH, TOKENIZER, DESCRIPTION = "graph.xml", "tokenizer.json", "artefact.json"
 
 

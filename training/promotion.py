@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from data.table import BadTable
-from training.artefact import Artefact, ArtefactError
+from training.artefact import STARTER, Artefact, ArtefactError
 from training.baselines.peers import PEERS
 from training.benchmark import Benchmark, Tables, Wanted, rows_of, select
 from training.calibration import choose_thresholds
@@ -30,7 +30,7 @@ from training.evaluation import PROXY
 from training.pairs import BadPairs, Pairs, digest
 from training.progress import chunks
 from training.provenance import provenance
-from training.registry import STARTER, TRACKING, champion, locate, register
+from training.registry import TRACKING, champion, locate, register
 from training.tracking import log_promotion
 from training.versions import ALIAS, CHALLENGER, PREVIOUS, RegistryError, address, aliased, appoint, version_of
 

@@ -11,7 +11,8 @@ ROOT = Path(__file__).parent.parent
 
 
 def provenance(module: str = "") -> dict[str, object]:
-    """The commit (`-dirty` where files were changed, "unknown" outside a checkout), the command, and the load.
+    """The commit (`-dirty` where files were changed, "unknown" outside a checkout), the command, the load, and which
+    Python: one that was built with profile and link-time optimisation is a quarter faster than one that was not.
 
     `module` is what `python -m` was given; without it, the one of this package that was started.
     """
@@ -21,6 +22,7 @@ def provenance(module: str = "") -> dict[str, object]:
         "command": shlex.join(["python", "-m", module, *sys.argv[1:]]),
         "load": [round(load, 2) for load in os.getloadavg()],
         "processors": os.cpu_count(),
+        "python": " ".join(sys.version.split()),
     }
 
 

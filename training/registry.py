@@ -12,7 +12,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from training.artefact import Artefact, ArtefactError, describe
+from training.artefact import STARTER, Artefact, ArtefactError, describe
 from training.card import CARD, CardError, checked, tags
 from training.tracking import connect
 from training.versions import ALIAS as ALIAS
@@ -32,7 +32,6 @@ from training.versions import (
 )
 from training.versions import RegistryError as RegistryError
 
-STARTER = Path(__file__).parent / "starter"
 TRACKING = "sqlite:///var/mlflow/mlflow.db"
 EXAMPLE = "example.json"  # beside the artefact's own files: one invented pair, from data/sample
 

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from serving.errors import BrokerUnavailable, ProtocolError, Refused
+from serving.insisting import insist
 from serving.queue.client import Accepted, Client
 from serving.queue.store.sqlite import SQLite
 from serving.topology import topology
@@ -222,7 +224,8 @@ async def test_a_full_disk_refuses_mail_keeps_what_was_accepted_and_passes(
     with pytest.raises(Refused, match="storage"):
         await accept_until_refused(client, accepted, 0)
     await asyncio.sleep(2.2)
-    rows = [await client.query("notification", id=str(each.notification_ids[0])) for each in accepted[:5]]
+    ids = [str(each.notification_ids[0]) for each in accepted[:5]]
+    rows = [await insist(partial(client.query, "notification", id=id_)) for id_ in ids]  # they may share its commit
     resource.prlimit(broker.process.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     after = await client.accept(submission())
     await asyncio.to_thread(raw.wait, "revoked")

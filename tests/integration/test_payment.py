@@ -59,6 +59,15 @@ class Provider:
             options += ["--fault", fault]
         self._process = subprocess.Popen([sys.executable, "-m", "serving.payment.sandbox", *options])
 
+    async def answers(self) -> None:
+        """Return once it takes connections."""
+        while True:
+            with contextlib.suppress(ConnectionError):
+                _, writer = await asyncio.open_connection("127.0.0.1", self._port)
+                writer.close()
+                return
+            await asyncio.sleep(0.05)
+
     def kill(self) -> None:
         if self._process is not None:
             self._process.kill()
@@ -296,7 +305,7 @@ async def test_a_top_up_that_nobody_finished_is_finished_at_the_next_start(
 ) -> None:
     """The payer paid, the process died: the wallet is credited without anybody's paying again."""
     provider.start("timeout=1")
-    await asyncio.sleep(1.0)
+    await provider.answers()
     await top_up(
         client,
         running,
@@ -307,7 +316,7 @@ async def test_a_top_up_that_nobody_finished_is_finished_at_the_next_start(
     )
     provider.kill()
     provider.start()
-    await asyncio.sleep(1.0)
+    await provider.answers()
 
     answers = await resume(client, running)
 

@@ -93,7 +93,7 @@ class TestClaim:
         """The first always is; urgent ones count first."""
         for urgent in (False, True, False):
             new = NewMessage("sender", bytes(100), [(LOOKUP, b"a")], None, b"", {}, 0 if urgent else 1)
-            store.do(lambda t, new=new: intake.accept(t, new))
+            store.do(partial(intake.accept, new=new))
             store.now += 1
         claimed = store.claim("authentication", 8, octets=octets)
 

@@ -13,8 +13,8 @@ from data.history import FEATURES
 from data.readers import read
 from data.replay import History, replay
 from data.schema import Message
-from training.artefact import PEOPLE, Artefact, ArtefactError, describe
-from training.registry import STARTER, RegistryError, champion, import_starter
+from training.artefact import PEOPLE, STARTER, Artefact, ArtefactError, describe
+from training.registry import RegistryError, champion, import_starter
 from training.render import Example, render
 
 SAMPLE = Path(__file__).parent.parent.parent / "data" / "sample" / "mailbox.mbox"

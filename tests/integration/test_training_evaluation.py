@@ -16,8 +16,8 @@ from data.interactions import interactions
 from data.readers import read
 from data.schema import Interaction, Message
 from data.table import read_interactions, write_interactions, write_messages
+from training.artefact import STARTER
 from training.evaluation import main
-from training.registry import STARTER
 
 SAMPLE = Path(__file__).parent.parent.parent / "data" / "sample" / "mailbox.mbox"
 YEAR = 365 * 86_400.0

@@ -14,9 +14,8 @@ import numpy as np
 import pytest
 
 from data.history import FEATURES, SOCIAL
-from training.artefact import Artefact
+from training.artefact import STARTER, Artefact
 from training.invented import BadTwins, Twins, load_twins
-from training.registry import STARTER
 from training.render import Example
 from training.twins import ROLES, Scored, report_of, score
 

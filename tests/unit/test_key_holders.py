@@ -17,7 +17,7 @@ from serving.queue.client import Client
 from serving.sealing import create_keys
 from serving.settings import Settings
 from serving.wiring import Parts, wire
-from training.registry import STARTER
+from training.artefact import STARTER
 
 ROOT = Path(__file__).parents[2]
 CONTENT, DELIVERY, LOOKUP = "content.private", "delivery.private", "lookup.key"

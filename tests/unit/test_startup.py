@@ -8,7 +8,7 @@ from serving.errors import ConfigurationError
 from serving.keyring import check_keys
 from serving.settings import Settings
 from serving.startup import make_keys, prepare
-from training.registry import STARTER
+from training.artefact import STARTER
 
 FILES = ["content.private", "content.public", "delivery.private", "delivery.public", "lookup.key"]
 

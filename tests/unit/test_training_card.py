@@ -11,10 +11,9 @@ import pytest
 
 from data.history import FEATURES
 from tests.integration.tiny import make_artefact
-from training.artefact import MACHINES, PEOPLE, Certificate, Description, Thresholds, describe, redescribe
+from training.artefact import MACHINES, PEOPLE, STARTER, Certificate, Description, Thresholds, describe, redescribe
 from training.baselines.peers import PEERS
 from training.card import CARD, CardError, card, checked, made, main, tags, write_card
-from training.registry import STARTER
 
 DESCRIPTION = Description(
     version="one-beef",

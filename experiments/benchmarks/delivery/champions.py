@@ -13,8 +13,7 @@ from openvino import opset13 as ops
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
-from training.artefact import GRAPH, TOKENIZER, Thresholds, describe
-from training.registry import STARTER
+from training.artefact import GRAPH, STARTER, TOKENIZER, Thresholds, describe
 
 _LOGIT = 4.0
 

@@ -1,11 +1,12 @@
 """Mails a second beside Postfix on the same disk: accepted with fsync before 250, and handed on to `smtp-sink`."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from experiments.benchmarks.delivery.processor import per_mail
-from experiments.benchmarks.delivery.smtp import Load, Sink
+from experiments.benchmarks.delivery.smtp import Load, Sink, sink
 from experiments.benchmarks.measuring import Measured, interleaved
 from tests.interop.postfix import Postfix
 
@@ -26,6 +27,14 @@ class Ours:
 
     port: int
     process_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Relay:
+    """A running Postfix that relays to its own sink."""
+
+    postfix: Postfix
+    sink: Sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,16 +64,22 @@ def accepted(ours: Ours, load: Load, repeats: int, count: int) -> Found:
         return _measured("accepting", cases, load, programs, repeats, count)
 
 
-def relayed(ours: Ours, sink: Sink, other: Sink, load: Load, repeats: int, count: int) -> Found:
-    """From the first connection to the last mail in the sink; `other` is Postfix's sink."""
-    with Postfix({"relayhost": f"[127.0.0.1]:{other.port}"} | QUIET) as postfix:
+@contextmanager
+def relaying() -> Iterator[Relay]:
+    """Postfix as shipped, until the block is left."""
+    with sink() as other, Postfix({"relayhost": f"[127.0.0.1]:{other.port}"} | QUIET) as postfix:
+        yield Relay(postfix, other)
 
-        def cases(way: Load) -> Mapping[str, Case]:
-            through = _through(way, ours.port, sink, count)
-            return {OURS: through, POSTFIX: _through(way, postfix.port, other, count)}
 
-        programs = {OURS: ours.process_id, POSTFIX: _master(postfix)}
-        return _measured("relaying", cases, load, programs, repeats, count)
+def relayed(ours: Ours, taken: Sink, peer: Relay, load: Load, repeats: int, count: int) -> Found:
+    """From the first connection to the last mail in the sink; ours hands on to `taken`."""
+
+    def cases(way: Load) -> Mapping[str, Case]:
+        through = _through(way, ours.port, taken, count)
+        return {OURS: through, POSTFIX: _through(way, peer.postfix.port, peer.sink, count)}
+
+    programs = {OURS: ours.process_id, POSTFIX: _master(peer.postfix)}
+    return _measured("relaying", cases, load, programs, repeats, count)
 
 
 def ways(load: Load) -> Mapping[str, Load]:
@@ -91,11 +106,11 @@ def _sending(load: Load, port: int, count: int) -> Case:
     return lambda: count / load.send(port, count)
 
 
-def _through(load: Load, port: int, sink: Sink, count: int) -> Case:
+def _through(load: Load, port: int, taken: Sink, count: int) -> Case:
     def run() -> float:
-        goal, begin = sink.count + count, time.perf_counter()
+        goal, begin = taken.count + count, time.perf_counter()
         load.send(port, count)
-        sink.wait_for(goal, PATIENCE)
+        taken.wait_for(goal, PATIENCE)
         return count / (time.perf_counter() - begin)
 
     return run
