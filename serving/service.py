@@ -4,11 +4,9 @@
 BentoML starts the processes and starts them again when they die; the supervisor does the same for BentoML.
 """
 
-import asyncio
 import contextlib
 import logging
 import os
-import time
 from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from typing import Any, ClassVar, cast
@@ -16,32 +14,19 @@ from typing import Any, ClassVar, cast
 import bentoml
 from bentoml.exceptions import BentoMLException, ServiceUnavailable
 from pydantic import BaseModel
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from serving import core_dumps
-from serving.addresses import own_domain
 from serving.errors import BrokerUnavailable, ClarionError
-from serving.gateway import machine_payments, metrics
-from serving.gateway.api import Api, Keys
-from serving.gateway.app import application
-from serving.gateway.callers import Callers
-from serving.gateway.ears import Reactions, Subscriptions
+from serving.gateway import metrics
 from serving.gateway.guard import QuestionGuard
-from serving.gateway.judge import Judge
 from serving.gateway.mail import Question
 from serving.gateway.problems import Problem
-from serving.gateway.webhooks import Webhooks, read_stripe
-from serving.keyring import load_sealing
 from serving.leash import die_with_parent
-from serving.payment.desk import Offer, PayDesk
-from serving.payment.provider import Provider
-from serving.payment.providers import PAGES, connect
 from serving.pipeline import Stage
 from serving.queue.client import Client, reachable
-from serving.sealing import load_lookup
 from serving.settings import Settings
 from serving.values import Prediction
-from serving.web import pay, react
-from serving.web.token import Links
 from serving.worker import StageWorker
 
 TIMEOUT = 120.0
@@ -80,14 +65,6 @@ def _or_exit(name: str) -> Iterator[None]:
 def _record(route: str, method: str, status: int, seconds: float) -> None:
     _REQUESTS.labels(route=route, method=method, status=status).inc()
     _SECONDS.labels(route=route).observe(seconds)
-
-
-def _webhooks(settings: Settings, client: Client, provider: Provider) -> Webhooks | None:
-    """Stripe's, where its secret is set; what nobody tells us is asked every half a minute all the same."""
-    secret = settings.stripe_webhook_secret.get_secret_value()
-    if settings.provider != "stripe" or not secret:
-        return None
-    return Webhooks(client, provider, read_stripe(secret, time.time), header="stripe-signature")
 
 
 class StageService:
@@ -208,8 +185,20 @@ class Predictions(BaseModel):
     predictions: list[Prediction]
 
 
-_public, _pay = application(), pay.application()
-_reactions, _subscriptions = react.application(), react.application()
+class _Door:
+    """An ASGI app that is made when the gateway starts: the other services' processes, of this same module, do not
+    load it."""
+
+    def __init__(self) -> None:
+        self.app: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.app is None:
+            raise RuntimeError("the gateway has not started")
+        await self.app(scope, receive, send)
+
+
+_public, _pay, _reactions, _subscriptions = (_Door() for _ in range(4))
 
 
 @bentoml.service(**options("gateway"))
@@ -242,45 +231,18 @@ class Gateway:
         """Open the public API."""
         core_dumps.forbid()
         die_with_parent()
-        settings = self._settings
-        domain = own_domain(settings.mail_from)
+        from serving.gateway.opening import Opened
+
         with _or_exit("gateway"):
-            keys = Keys(load_sealing(settings.keys, "content"), load_lookup(settings.keys))
-            self._provider = connect(settings)
-            self._payments = machine_payments.connect(self._client, settings)
-            self._callers = Callers(settings)
-        self._judge = Judge(self._score, domain)
-        webhooks = _webhooks(settings, self._client, self._provider)
-        self._api = Api(
-            self._client,
-            keys,
-            self._judge,
-            limit=settings.max_body,
-            domain=domain,
-            webhooks=webhooks,
-            payments=self._payments,
-            tokens=self._callers.tokens,
-            limits=self._callers.limits,
-        )
-        self._resuming = asyncio.create_task(self._payments.keep_resuming())
-        self._writing = asyncio.create_task(self._api.uses.keep_writing())
-        _public.state.api, _public.state.record = self._api, _record
-        links, offer = Links(keys.lookup.derive("pay")), Offer(settings.top_ups, settings.currency)
-        _pay.state.desk = PayDesk(self._client, self._provider, links, offer, time.time)
-        _pay.state.provider = PAGES[settings.provider]
-        _reactions.state.desk = Reactions(self._client, links, time.time)
-        _subscriptions.state.desk = Subscriptions(self._client, links, time.time)
+            self._opened = Opened(self._settings, self._client, self._score, _record)
+        _public.app, _pay.app = self._opened.public, self._opened.pay
+        _reactions.app, _subscriptions.app = self._opened.reactions, self._opened.subscriptions
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
         """Leave the broker and the providers."""
-        self._resuming.cancel()
-        self._writing.cancel()
-        await self._api.uses.write()
-        await self._callers.close()
-        await self._payments.close()
+        await self._opened.close()
         await self._client.close()
-        await self._provider.close()
 
     async def __is_ready__(self) -> bool:
         return reachable(self._settings.socket)
@@ -291,8 +253,7 @@ class Gateway:
         API key only: it is nobody else's business."""
         questions = mails if isinstance(mails, list) else [mails]
         try:
-            with_history = await self._api.knows(ctx.request)
-            return Predictions(predictions=list(await self._judge(questions, with_history)))
+            return Predictions(predictions=await self._opened.classify(questions, ctx.request))
         except Problem as problem:
             raise BentoMLException(str(problem), error_code=HTTPStatus(problem.answer.status)) from None
 

@@ -45,6 +45,7 @@ asyncio.run(main())
 GATEWAY = """
 import asyncio
 from serving import service
+from serving.gateway import opening
 
 class Loaded(Exception):
     pass
@@ -54,7 +55,7 @@ def load(*_):
     raise Loaded
 
 async def main():
-    service.load_sealing = load
+    opening.load_sealing = load
     try:
         await service.Gateway.inner().start()
     except Loaded:
