@@ -11,6 +11,8 @@ from serving import money
 from serving.encryption.certificates import generate_test_key
 from serving.enrolment import Registrar
 from serving.errors import BrokerUnavailable, ConfigurationError
+from serving.escalation.chain import SHORTEST, Chain, Step, write_chain
+from serving.escalation.chain import Person as NextPerson
 from serving.keyring import load_sealing
 from serving.payment.provider import Done
 from serving.payment.sandbox_client import SandboxClient
@@ -29,7 +31,8 @@ NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A recipient. `share` is how many of every twenty canaries are theirs; `balance` is minor units."""
+    """A recipient. `share` is how many of every twenty canaries are theirs; `balance` is minor units; `then` is who
+    gets what is urgent for them a moment later."""
 
     name: str
     share: int
@@ -39,16 +42,18 @@ class Person:
     wishes: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     policy: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     sender_domain: str = DOMAIN
+    then: str = ""
 
     @property
     def address(self) -> str:
         """Where their mail goes."""
-        return f"{self.name}@people.canary.invalid"
+        return _address(self.name)
 
 
 FREE = MappingProxyType({"pays": False})
 PEOPLE: Sequence[Person] = (
-    Person("sealed", 6, policy=FREE),
+    Person("sealed", 4, policy=FREE),
+    Person("watched", 2, policy=FREE, then="sealed"),
     Person("paying", 4, balance=ENOUGH),
     Person("broke", 2),
     Person("lapsing", 1, policy={"wait": 1.0, "then": "expire"}),
@@ -81,7 +86,8 @@ async def enrol(settings: Settings) -> Cast:
     """
     client = await Client.connect(settings.socket, timeout=60.0)
     try:
-        registrar = Registrar(client, load_sealing(settings.keys, "content"), load_lookup(settings.keys))
+        content = load_sealing(settings.keys, "content")
+        registrar = Registrar(client, content, load_lookup(settings.keys))
         key = await registrar.principal("canary", "The canary's alarms", [DOMAIN], {})
         secrets = {}
         for person in filter(lambda person: person.is_enrolled, PEOPLE):
@@ -91,9 +97,17 @@ async def enrol(settings: Settings) -> Cast:
             lookup = await registrar.recipient(person.address, certificate, person.wishes, person.policy)
             if person.balance:
                 await _pay(client, settings, money.wallet_of(lookup), person.balance)
+            if person.then:
+                chain = Chain((Step(SHORTEST, NextPerson(_address(person.then))),))
+                sealed = content.seal(write_chain(chain))
+                await client.execute("set_escalation", lookup=lookup.hex(), chain=sealed.hex())
     finally:
         await client.close()
     return Cast(key, secrets)
+
+
+def _address(name: str) -> str:
+    return f"{name}@people.canary.invalid"
 
 
 async def _pay(client: Client, settings: Settings, wallet: str, amount: int) -> None:
