@@ -274,11 +274,6 @@ class Consumer(Resource):
             self.event("settled", pack_leases(settled))
 
     def _forget(self, id_: int, fence: int) -> None:
-        """The lease is over; the stage may have what there is room for now."""
-        was_full = self.room <= 0
-        if not self._held.drop(id_, fence):
-            return
-        if id_ in self._pending:
+        """The lease is over, and a newer one of the same notification is not."""
+        if self._held.drop(id_, fence) and id_ in self._pending:
             self._take(id_)
-        if was_full and self.room > 0 and self.is_open:
-            self.session.broker.dispatcher.wake(self.stage)

@@ -167,16 +167,22 @@ async def test_a_worker_that_never_reads_holds_few_leases_and_few_descriptors(
     assert held < 300
 
 
-async def test_a_flood_of_questions_does_not_keep_honest_mail_waiting(client: Client, raw: Raw) -> None:
-    """The flooder is not read while too much of it is outstanding."""
-
-    question = json.dumps({"keys": ["00" * 32] * 55}).encode()
+@pytest.mark.parametrize(
+    ("count", "name", "question"),
+    [(15_000, "counters", {"keys": ["00" * 32] * 55}), (5_000, "recipient", [{"lookup": "00" * 32}] * 40)],
+    ids=["each alone", "many at once"],
+)
+async def test_a_flood_of_questions_does_not_keep_honest_mail_waiting(
+    client: Client, raw: Raw, count: int, name: str, question: Any
+) -> None:
+    """The flooder is not read while too much of it is outstanding; many questions at once count as many."""
+    parameters = json.dumps(question).encode()
 
     def flood() -> None:
         raw.socket.settimeout(1.0)
         with contextlib.suppress(OSError):
-            for serial in range(15_000):
-                raw.send(6, "ask", serial, "counters", question)
+            for serial in range(count):
+                raw.send(6, "ask", serial, name, parameters)
 
     flooding = asyncio.create_task(asyncio.to_thread(flood))
     slowest = 0.0
