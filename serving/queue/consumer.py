@@ -113,7 +113,7 @@ class Consumer(Resource):
 
     def on_bound(self, octets: int) -> None:
         """How much may be leased out at once."""
-        self._held.most = max(octets, 1)
+        self._held.most = octets
 
     def on_hold(self, high: int, low: int, fence: int) -> None:
         """A lease that the process still works on."""

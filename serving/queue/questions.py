@@ -16,11 +16,11 @@ Asked = tuple[Parameters, "asyncio.Future[Rows]"]
 
 
 class Questions:
-    """Asks over the link that is the present one. `serial` gives numbers that no other request bears."""
+    """Asks over a link: another one takes more than a turn to open. `serial` gives numbers that no other request
+    bears."""
 
     def __init__(self, serial: Callable[[], int]) -> None:
         self._serial = serial
-        self._link: Link | None = None
         self._asked: dict[str, list[Asked]] = {}
 
     async def one(self, link: Link, name: str, parameters: Parameters) -> Rows:
@@ -32,15 +32,13 @@ class Questions:
         """The rows of a query, asked for with those that others ask in this turn. Raises as `one` does."""
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Rows] = loop.create_future()
-        if not self._asked or link is not self._link:
-            self._link, self._asked = link, {}
-            loop.call_soon(self._go_out, link, self._asked)
+        if not self._asked:
+            loop.call_soon(self._go_out, link)
         self._asked.setdefault(name, []).append((parameters, future))
         return future
 
-    def _go_out(self, link: Link, asked: dict[str, list[Asked]]) -> None:
-        if asked is self._asked:
-            self._asked = {}
+    def _go_out(self, link: Link) -> None:
+        asked, self._asked = self._asked, {}
         for name, questions in asked.items():
             for start in range(0, len(questions), MAX_QUESTIONS):
                 self._ask(link, name, questions[start : start + MAX_QUESTIONS])
