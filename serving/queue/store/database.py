@@ -1,8 +1,10 @@
 """What the store needs of a database: statements by name in one transaction at a time. SQLite and PostgreSQL are two.
 
-A statement lies in `sql/<name>.sql`; where a dialect needs another one, in `sql/<dialect>/<name>.sql`.
+A statement lies in `sql/<name>.sql`, with `/* <dialect>: … */` for what one dialect says more; where a dialect needs
+another statement, it lies in `sql/<dialect>/<name>.sql`.
 """
 
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import cache
@@ -119,6 +121,7 @@ class Database(ABC):
 
 @cache
 def statement(name: str, dialect: str) -> str:
-    """The SQL of that name."""
+    """The SQL of that name as the dialect has it."""
     own = HERE / "sql" / dialect / f"{name}.sql"
-    return (own if own.exists() else HERE / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    text = (own if own.exists() else HERE / "sql" / f"{name}.sql").read_text(encoding="utf-8")
+    return re.sub(rf"/\* {dialect}: (.*?) \*/", r"\1", text)

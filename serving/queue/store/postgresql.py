@@ -1,6 +1,6 @@
 """The store in a PostgreSQL database that several brokers share, each on its own machine.
 
-A broker's transactions are READ COMMITTED. Rows that a verb decides by are locked (`sql/postgresql`), claims skip what
+A broker's transactions are READ COMMITTED. Rows that a verb decides by are locked (`FOR UPDATE`), claims skip what
 another broker has locked, and whoever appends to the ledger holds its one lock until the commit.
 """
 

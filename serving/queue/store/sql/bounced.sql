@@ -1,1 +1,2 @@
 SELECT recipient, facts FROM notification WHERE id = :id
+/* postgresql: FOR UPDATE */

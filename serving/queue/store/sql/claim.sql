@@ -12,7 +12,8 @@ WHERE id IN (
             WHERE stage = :stage AND priority = :priority AND available_at <= :now AND available_at IS NOT NULL
                 AND state IN ('queued', 'deferred', 'parked')
             ORDER BY available_at, id
-            LIMIT :count) AS due) AS measured
+            LIMIT :count
+            /* postgresql: FOR UPDATE SKIP LOCKED */) AS due) AS measured
     WHERE octets_before < :octets)
 RETURNING id, fence, message, ordinal, attempt, priority, accepted_at, recipient, address, facts,
     (SELECT principal FROM message WHERE message.id = notification.message) AS principal,

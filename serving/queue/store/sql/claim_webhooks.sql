@@ -6,7 +6,8 @@ WHERE id IN (
             SELECT 1 FROM webhook AS earlier
             WHERE earlier.notification = due.notification AND earlier.id < due.id AND earlier.state = 'waiting')
     ORDER BY available_at, id
-    LIMIT :count)
+    LIMIT :count
+    /* postgresql: FOR UPDATE SKIP LOCKED */)
 RETURNING id, notification, event, reason, at, attempt,
     (SELECT message FROM notification WHERE notification.id = webhook.notification) AS message,
     (SELECT via FROM notification WHERE notification.id = webhook.notification) AS via,

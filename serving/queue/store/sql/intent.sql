@@ -1,1 +1,2 @@
 SELECT key, verb, notification, payload, state, outcome FROM intent WHERE key = :key
+/* postgresql: FOR UPDATE */

@@ -1,1 +1,2 @@
 SELECT reaction, recipient FROM notification WHERE id = :id
+/* postgresql: FOR UPDATE */

@@ -1,1 +1,2 @@
 SELECT id, stage, facts FROM notification WHERE id = :id
+/* postgresql: FOR UPDATE */

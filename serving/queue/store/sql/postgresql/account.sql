@@ -1,2 +1,0 @@
-SELECT name AS account, balance, currency FROM account WHERE name = :account
-FOR UPDATE

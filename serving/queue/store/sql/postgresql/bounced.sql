@@ -1,2 +1,0 @@
-SELECT recipient, facts FROM notification WHERE id = :id
-FOR UPDATE

@@ -1,2 +1,0 @@
-SELECT key, verb, notification, payload, state, outcome FROM intent WHERE key = :key
-FOR UPDATE

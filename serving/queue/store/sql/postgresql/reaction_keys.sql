@@ -1,2 +1,0 @@
-SELECT reaction, recipient FROM notification WHERE id = :id
-FOR UPDATE

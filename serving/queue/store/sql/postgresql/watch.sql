@@ -1,2 +1,0 @@
-SELECT id, stage, facts FROM notification WHERE id = :id
-FOR UPDATE
