@@ -1,6 +1,7 @@
 """Repeats that take turns, so that a noisy minute hits everybody; medians with the least and the most beside them."""
 
 import statistics
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -24,15 +25,18 @@ class Measured:
 
 
 def interleaved(cases: Mapping[str, Callable[[], float]], repeats: int, what: str) -> dict[str, Measured]:
-    """Each case once, then each again, `repeats` times; the first round warms up and is thrown away."""
+    """Each case once, then each again, `repeats` times, another first in each round; the first warms up and is thrown
+    away."""
     values: dict[str, list[float]] = {name: [] for name in cases}
+    order = deque(cases.items())
     with tqdm(total=(repeats + 1) * len(cases), desc=what, unit="run", mininterval=0.5) as bar:
         for round_ in range(repeats + 1):
-            for name, run in cases.items():
+            for name, run in order:
                 value = run()
                 if round_:
                     values[name].append(value)
                 bar.update()
+            order.rotate(-1)
     return {name: Measured(tuple(each)) for name, each in values.items()}
 
 

@@ -27,7 +27,7 @@ def relay(raw: bytes, outside: Outside, told: Fields = ()) -> bytes:
     if mail is None:
         return _attachment(raw, ours, outside)
     trace = ours if mail.first("message-id") else (*ours, ("Message-ID", outside.message_id))
-    unchanged = b"".join(field.octets + b"\r\n" for field in mail.fields) + b"\r\n" + with_crlf(mail.body)
+    unchanged = b"".join((mail.header[2:], b"\r\n\r\n", with_crlf(mail.body)))
     if fits_smtp(unchanged):
         return write(trace) + unchanged
     readable = _reencoded(mail)

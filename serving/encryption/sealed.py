@@ -13,13 +13,14 @@ from pysequoia import Cert, PySigner, Tsk, encrypt
 
 from serving.acknowledging import Note
 from serving.encryption.outside import Fields, Outside, write
-from serving.mail import UNREADABLE_SUBJECT, Mail, attached, split, with_crlf
+from serving.mail import UNREADABLE_SUBJECT, Mail, attached, fields_named, split, with_crlf
 
 HIDDEN_SUBJECT = "[...]"
 
 _TYPE = re.compile(rb"([\w!#$&^.+-]+/[\w!#$&^.+-]+)[ \t]*;?(.*)", re.DOTALL)
 _BINARY = re.compile(rb"^content-transfer-encoding:[ \t]*binary", re.IGNORECASE | re.MULTILINE)
-_LEFT_OUT = frozenset({"bcc", "resent-bcc", "hp-outer", "content-type"})
+_LEFT_OUT = ("bcc", "resent-bcc", "hp-outer", "content-type")
+_ALL_LEFT_OUT = fields_named(*_LEFT_OUT)
 _BOUNDARY = "clarion-pgp-mime"  # cannot occur in armour, so it needs no randomness
 _WHOLE = (b"multipart/encrypted", b"multipart/signed", b"application/pkcs7-mime", b"application/x-pkcs7-mime")
 """What mail programs recognise only where it is the whole mail."""
@@ -29,8 +30,9 @@ _EIGHT_BIT = re.compile(rb"8bit|binary", re.IGNORECASE)
 def enclose(raw: bytes, outside: Outside, certificate: Cert, signer: Tsk | None, note: Note | None = None) -> bytes:
     """The mail sealed to the certificate, CRLF and ASCII (but for a UTF-8 address); no mail is attached, sealed."""
     outer = (*outside.header, ("Subject", HIDDEN_SUBJECT))
-    sealed = encrypt(payload(raw, outer, note), recipients=[certificate], signer=_signer(signer) if signer else None)
-    return b"".join((write(outer), _FRAME_START, with_crlf(sealed), _FRAME_END))
+    head, within = write(outer), payload(raw, outer, note)
+    sealed = encrypt(within, recipients=[certificate], signer=_signer(signer) if signer else None)
+    return b"".join((head, _FRAME_START, with_crlf(sealed), _FRAME_END))
 
 
 @lru_cache(maxsize=4)
@@ -62,10 +64,9 @@ def _protected(mail: Mail) -> bytes | None:
     if match is None:
         return None
     content_type = b"Content-Type: " + match[1] + b'; hp="cipher"' + (b";" + match[2] if match[2].strip() else b"")
-    kept = [field.octets for field in mail.fields if field.name not in _LEFT_OUT]
-    if not mail.first("mime-version"):
-        kept.append(b"MIME-Version: 1.0")
-    return b"\r\n".join([*kept, content_type, b""])
+    version = b"" if mail.first("mime-version") else b"\r\nMIME-Version: 1.0"
+    whole = b"".join((_ALL_LEFT_OUT.sub(b"", mail.header), version, b"\r\n", content_type, b"\r\n"))
+    return whole[2:]
 
 
 def _beside(mail: Mail, body: bytes, outer: Fields, note: Note) -> bytes:
@@ -93,7 +94,7 @@ def _beside(mail: Mail, body: bytes, outer: Fields, note: Note) -> bytes:
 
 def _is_binary(mail: Mail) -> bool:
     """Whether any part says that it is binary, so that its line ends are data."""
-    texts = (mail.body, *(field.octets for field in mail.fields))
+    texts = (mail.body, mail.header)
     return any(b"binary" in text.lower() and _BINARY.search(text) for text in texts)  # a plain search first: it is fast
 
 
