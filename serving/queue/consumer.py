@@ -34,6 +34,7 @@ class Consumer(Resource):
         self.credit = 0
         self.is_open = False
         self._held = Held()
+        self._ending: set[int] = set()
         self._named: dict[int, int] = {}
         self._pending: dict[int, Pending] = {}
         self._collected = 0
@@ -106,7 +107,7 @@ class Consumer(Resource):
     def on_grant(self, count: int) -> None:
         """More credit."""
         self.credit += count
-        if self.credit + len(self._held.fences) > MAX_CREDIT:
+        if self.credit + len(self._held.fences.keys() - self._ending) > MAX_CREDIT:
             raise self.error("credit_overflow", f"credit over {MAX_CREDIT}")
         if self.is_open:
             self.session.broker.dispatcher.credited(self.stage)
@@ -183,6 +184,7 @@ class Consumer(Resource):
             Foreseen(partial(hops.complete, name=name, outcome=outcome, pending=self._take(name.id), until=until), name)
             for name in names
         ]
+        self._ending.update(name.id for name in names)
         self.session.submit_all(verbs, lambda answers: self._settled(names, answers, ends=True))
 
     def on_note(self, high: int, low: int, fence: int, kind: str) -> None:
@@ -261,6 +263,7 @@ class Consumer(Resource):
 
     def _settled(self, names: Sequence[LeaseName], answers: Sequence[Refused | None], *, ends: bool) -> None:
         settled = []
+        self._ending.difference_update(name.id for name in names)
         for name, answer in zip(names, answers, strict=True):
             if isinstance(answer, Refused):
                 self.event("refused", *split(name.id), name.fence, self.session.reason(answer), answer.detail)

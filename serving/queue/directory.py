@@ -1,5 +1,6 @@
 """clarion_directory_v1 as the broker serves it."""
 
+from functools import partial
 from typing import Any
 
 from serving.errors import Refused
@@ -20,7 +21,7 @@ class Directory(Resource):
         self.on_ask(serial, name, self.receive(fd, size, parameters_limit(self.session.broker.max_body)))
 
     def on_ask(self, serial: int, name: str, parameters: bytes) -> None:
-        """Run it in the next transaction; answered after the commit."""
+        """Run it: a command in the next transaction, answered after the commit; a query on what is committed."""
         try:
             if not self.session.rights.may_ask(name):
                 raise Refused("denied", "this peer may not ask that")
@@ -30,13 +31,13 @@ class Directory(Resource):
         except Refused as refused:
             self._answer(serial, refused)
             return
+        run, done = partial(_answers, name=name, asked=values), partial(self._answer, serial)
         if name in directory.LONG:
-            self.session.read(lambda t: _answers(t, name, values), lambda answer: self._answer(serial, answer))
+            self.session.read(run, done)
+        elif directory.is_short(name):
+            self.session.ask(run, done, len(values) if isinstance(values, list) else 1)
         else:
-            weight = len(values) if isinstance(values, list) else 1
-            self.session.submit(
-                lambda t: _answers(t, name, values), lambda answer: self._answer(serial, answer), weight
-            )
+            self.session.submit(run, done)
 
     def _answer(self, serial: int, answer: list[Any] | Refused) -> None:
         if isinstance(answer, Refused):

@@ -29,13 +29,16 @@ class Leases:
         self._waiting: dict[tuple[int, int], list[asyncio.Future[None]]] = {}
         self._ending: dict[tuple[str, int], list[tuple[int, int]]] = {}
         self._detached = False
+        self._granted: set[tuple[int, int]] = set()
         self._room = 0
+        self._grants = False
 
     def attach(self, link: Link) -> None:
         """Use this connection from now on: name the leases still held, and ask for as much as they leave room for."""
         if link is self._link:
             return
-        self._link, self._room = link, 0
+        self._link, self._room, self._grants = link, min(self._credit - len(self._held), 0), False
+        self._granted.clear()
         self._heads.clear()
         self._ending.clear()
         link.add_consumer(self._name, self._stage, self._visibility, self._on_event)
@@ -90,12 +93,25 @@ class Leases:
         await self._over(lease)
 
     async def complete(self, lease: Lease, outcome: str, until: int) -> None:
-        """End the lease with its hop, `until` in milliseconds; those of one turn of the loop are sent together."""
-        link = self._linked()
+        """End the lease with its hop, `until` in milliseconds; those of one turn of the loop are sent together.
+
+        Credit for as many others goes with them, so that one commit ends these and brings those. Where the hop is
+        refused, the lease goes on, and what ends next brings none.
+        """
+        link, name = self._linked(), (lease.id, lease.fence)
         if not self._ending:
             asyncio.get_running_loop().call_soon(self._complete, link)
-        self._ending.setdefault((outcome, until), []).append((lease.id, lease.fence))
-        await self._over(lease)
+        self._ending.setdefault((outcome, until), []).append(name)
+        if name in self._held and name not in self._granted and not self._detached:
+            self._granted.add(name)
+            self._grant_soon()
+        try:
+            await self._over(lease)
+        except Refused:
+            if name in self._granted:
+                self._granted.discard(name)
+                self._room -= 1
+            raise
 
     def _say(self, lease: Lease, name: str, *values: Any) -> None:
         """Send a lease's request, behind those that came before it: answers name no request."""
@@ -129,24 +145,29 @@ class Leases:
         if (id_, fence) not in self._held:
             return
         self._held.discard((id_, fence))
+        is_granted = (id_, fence) in self._granted
+        self._granted.discard((id_, fence))
         if not self._is_linked:
             return
         if self._detached:
             self._leave_when_done()
-        else:
+        elif not is_granted:
             self._grant_soon()
 
     def _grant_soon(self) -> None:
         """Credit for what has ended, once for all that ends in this turn of the loop."""
-        if not self._room:
+        if not self._grants:
+            self._grants = True
             asyncio.get_running_loop().call_soon(self._grant, self._link)
         self._room += 1
 
     def _grant(self, link: Link | None) -> None:
         if self._link is not link:  # it granted by itself what there is room for
             return
-        count, self._room = self._room, 0
-        if self._is_linked and not self._detached:
+        self._grants = False
+        count = max(self._room, 0)
+        if count and self._is_linked and not self._detached:
+            self._room -= count
             self.send("grant", count)
 
     @property

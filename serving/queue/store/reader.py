@@ -1,4 +1,5 @@
-"""Long questions: answered from a snapshot in a thread of their own, so that no commit waits for them."""
+"""Questions beside the transactions: long ones from a snapshot in a thread of their own, so that no commit waits for
+them; short ones at once, in the caller's."""
 
 import asyncio
 import logging
@@ -19,7 +20,7 @@ class Reader:
     """Runs queries one after the other on what was committed when each begins. `done` callbacks run in the loop."""
 
     def __init__(self, database: Database, topology: Topology) -> None:
-        self._database, self._topology = database, topology
+        self._snapshot = Snapshot(database, topology)
         self._loop = asyncio.get_running_loop()
         self._thread = ThreadPoolExecutor(1, "reader")
 
@@ -29,16 +30,24 @@ class Reader:
 
     def close(self) -> None:
         """Interrupt what runs, forget what waits, and close the snapshot."""
-        self._database.interrupt()
+        self._snapshot.interrupt()
         self._thread.shutdown(cancel_futures=True)
-        self._database.close()
+        self._snapshot.close()
 
     def _work(self, query: Verb, done: Done) -> None:
-        answer = self._answer(query)
+        answer = self._snapshot.answer(query)
         if not self._loop.is_closed():
             self._loop.call_soon_threadsafe(done, answer)
 
-    def _answer(self, query: Verb) -> Any:
+
+class Snapshot:
+    """A connection that only reads, used by one thread at a time."""
+
+    def __init__(self, database: Database, topology: Topology) -> None:
+        self._database, self._topology = database, topology
+
+    def answer(self, query: Verb) -> Any:
+        """What the query finds in what is committed now; Refused, `storage` where the store fails."""
         try:
             now = self._database.begin_reading()
             try:
@@ -48,3 +57,11 @@ class Reader:
         except self._database.failures as error:
             _log.error("the store failed: %s", error)
             return Refused("storage", "the durable store failed; try again later")
+
+    def interrupt(self) -> None:
+        """End what runs, from another thread."""
+        self._database.interrupt()
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._database.close()
