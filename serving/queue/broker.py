@@ -84,8 +84,8 @@ class Broker:
             self.committer.close()
 
     def glance(self, query: Verb, done: Done) -> bool:
-        """Answer a short question at once, where the store is a file of this machine: it takes microseconds, and needs
-        no commit. False where each statement would be a round trip."""
+        """Answer the question at once: where the store is a file of this machine it takes microseconds, and waits for
+        no commit. False where it is not."""
         if self._glances is None:
             return False
         done(self._glances.answer(query))

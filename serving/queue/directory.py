@@ -34,10 +34,8 @@ class Directory(Resource):
         run, done = partial(_answers, name=name, asked=values), partial(self._answer, serial)
         if name in directory.LONG:
             self.session.read(run, done)
-        elif directory.is_short(name):
-            self.session.ask(run, done, len(values) if isinstance(values, list) else 1)
-        else:
-            self.session.submit(run, done)
+        elif name not in directory.AT_ONCE or not self.session.broker.glance(run, done):
+            self.session.submit(run, done, len(values) if isinstance(values, list) else 1)
 
     def _answer(self, serial: int, answer: list[Any] | Refused) -> None:
         if isinstance(answer, Refused):

@@ -9,6 +9,7 @@ from serving.errors import Refused
 from serving.queue.store import hops
 from serving.queue.store.committer import Committer
 from serving.queue.store.hops import Claimed
+from serving.queue.store.transaction import Afterwards
 
 _MOST = 64
 _log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ class Dispatcher:
         self._turns[stage] += 1
         normal_first = self._turns[stage] % _NORMAL_TURN == 0
         self._committer.submit(
-            lambda t: hops.claim(t, stage, count, worker.owner, worker.visibility, normal_first, room),
+            Afterwards(lambda t: hops.claim(t, stage, count, worker.owner, worker.visibility, normal_first, room)),
             lambda answer: self._claimed(stage, worker, count, answer),
         )
 

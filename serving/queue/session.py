@@ -80,11 +80,6 @@ class Session:
         self._begin(len(verbs))
         self.broker.committer.submit_all(verbs, lambda answers: self._end(len(verbs), done, answers))
 
-    def ask(self, query: Verb, done: Done, weight: int = 1) -> None:
-        """Answer a short query from what is committed, at once where that can be."""
-        if not self.broker.glance(query, done):
-            self.submit(query, done, weight)
-
     def read(self, verb: Verb, done: Done) -> None:
         """Run a long query beside the transactions, on what was committed."""
         self._begin(1)

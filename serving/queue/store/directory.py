@@ -249,6 +249,9 @@ QUERIES: Mapping[str, Query] = {
         resealing.sealed_page,
     )
 }
+AT_ONCE = frozenset({"balance", "counters", "offset", "principal", "recipient", "sender_policy", "suppressed"})
+"""Queries that stages ask for each mail, and that read a few rows by their keys."""
+
 LONG = frozenset(
     {
         *("recipients_with_certificates", "depths", "peek", "dead_letters", "principals", "verify_ledger"),

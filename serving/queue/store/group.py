@@ -6,7 +6,7 @@ from typing import Any
 
 from serving.errors import Refused
 from serving.queue.store.database import Database
-from serving.queue.store.transaction import Identifiers, Transaction, Unsettled
+from serving.queue.store.transaction import Afterwards, Identifiers, Transaction, Unsettled
 from serving.queue.topology import Topology
 
 Verb = Callable[[Transaction], Any]
@@ -48,7 +48,9 @@ class Group:
         self._identifiers.broker = self._database.number  # another one, perhaps, after the database was away
         transaction = Transaction(self._database, self._topology, self._identifiers, now, is_careful=careful)
         transaction.foresee(verbs)
-        answers = [self._run(transaction, verb) for verb in verbs]
+        answers: list[Any] = [None] * len(verbs)
+        for nth in sorted(range(len(verbs)), key=lambda nth: isinstance(verbs[nth], Afterwards)):
+            answers[nth] = self._run(transaction, verbs[nth])
         transaction.settle()
         if transaction.touched:
             self._database.tell(transaction.touched)
@@ -58,7 +60,7 @@ class Group:
     def _run(self, transaction: Transaction, verb: Verb) -> Any:
         """The verb's answer. Only a failure of the store itself is everybody's: any other is this verb's alone."""
         for left in range(_AGAIN, -1, -1):
-            transaction.begin()
+            transaction.begin(verb)
             answer, error = attempt(verb, transaction)
             if isinstance(answer, Refused):
                 transaction.undo()

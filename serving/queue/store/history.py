@@ -37,27 +37,46 @@ def expected(octets: bytes) -> bytes:
     return octets
 
 
-def observe_once(transaction: Transaction, notification: int) -> bool:
-    """Whether what the arrival adds is to be added; once for each notification."""
-    return _count(transaction, notification, "seen")
-
-
 def ripen(transaction: Transaction, message: int, increments: Sequence[Increment] = ()) -> None:
     """Add what a message's arrival adds, the `increments` of this notification too, once none of its notifications is
     still being analysed; keep them until then.
 
     Then no notification's features hold its own message's arrival at another recipient, whatever the order.
     """
-    transaction.lock("lock_message", message=message)
+    transaction.once_written(_ripen, (message, increments))
+
+
+def _ripen(transaction: Transaction, told: Sequence[tuple[int, Sequence[Increment]]]) -> None:
+    """The same for all that were analysed by one transaction."""
+    messages = sorted({message for message, _ in told})
+    for message in messages:
+        transaction.lock("lock_message", message=message)
     stages = [name for name, place in transaction.topology.places.items() if place.analyses]
-    if transaction.one("message_waits", message=message, stages=json.dumps(stages)) is not None:
-        transaction.run_many("insert_growth", [{"message": message, **_row(each)} for each in increments])
-        return
-    rows = transaction.all("growth", message=message)
-    _grow(transaction, [Increment(row["key"], row["count"], row["at"], row["link"]) for row in rows])
-    _grow(transaction, increments)
-    if rows:
-        transaction.run("delete_growth", message=message)
+    rows = transaction.all("messages_waiting", messages=json.dumps(messages), stages=json.dumps(stages))
+    waiting = {row["message"] for row in rows}
+    kept = [{"message": message, **_row(each)} for message, fresh in told if message in waiting for each in fresh]
+    if kept:
+        transaction.run_many("insert_growth", kept)
+    ripe = [message for message in messages if message not in waiting]
+    if ripe:
+        _grow(transaction, _ripe(transaction, ripe, told))
+
+
+def _ripe(
+    transaction: Transaction, messages: Sequence[int], told: Sequence[tuple[int, Sequence[Increment]]]
+) -> Iterable[Increment]:
+    """What was kept for each of these messages, which is taken away, and what comes now; the messages in the order in
+    which their last notification was analysed."""
+    increments: dict[int, list[Increment]] = {message: [] for message in messages}
+    kept = transaction.all("growth", messages=json.dumps(messages))
+    for row in kept:
+        increments[row["message"]].append(Increment(row["key"], row["count"], row["at"], row["link"]))
+    if kept:
+        transaction.run("delete_growth", messages=json.dumps(messages))
+    for message, fresh in told:
+        if message in increments:
+            increments[message] = [*increments.pop(message), *fresh]  # behind those that were last before it
+    return [each for of_message in increments.values() for each in of_message]
 
 
 def react(transaction: Transaction, notification: int, at: float) -> bool:
@@ -70,13 +89,9 @@ def react(transaction: Transaction, notification: int, at: float) -> bool:
     if not records:
         return False
     increments = [Increment(key, 1, at, 0) for key, until in records if at <= until]
-    fresh = _count(transaction, notification, "acted")
+    fresh = transaction.run("insert_counted", id=notification, kind="acted").rowcount == 1
     _grow(transaction, increments if fresh else ())
     return fresh
-
-
-def _count(transaction: Transaction, notification: int, kind: str) -> bool:
-    return transaction.run("insert_counted", id=notification, kind=kind).rowcount == 1
 
 
 def _grow(transaction: Transaction, increments: Iterable[Increment]) -> None:

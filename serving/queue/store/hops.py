@@ -93,13 +93,15 @@ def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: P
         raise Refused("incomplete", "what is deferred needs a time")
     facts = merged(row["facts"], pending.facts)
     _post(transaction, name.id, stage, outcome, place, pending)
-    seen = pending.seen if pending.seen and history.observe_once(transaction, name.id) else []
+    seen = [] if row["is_seen"] else pending.seen
     if seen:
-        transaction.run("set_reaction", id=name.id, reaction=pending.reaction)
+        transaction.later("insert_counted", id=name.id, kind="seen")
+        transaction.later("set_reaction", id=name.id, reaction=pending.reaction)
     if pending.envelope is not None:
         transaction.later("insert_envelope", id=name.id, body=pending.envelope)
     if edge.kind == "stage" and transaction.topology.places[edge.to].requires:
-        _require(transaction, name.id, transaction.topology.places[edge.to], json.loads(facts), pending)
+        has_envelope = pending.envelope is not None or bool(row["has_envelope"])
+        _require(transaction, name.id, transaction.topology.places[edge.to], json.loads(facts), has_envelope)
     _move(transaction, row, edge, facts, until)
     transaction.event(name.id, stage, outcome, edge.to, pending.facts)
     watches.tell(transaction, row, outcome, pending.facts)
@@ -113,7 +115,7 @@ def note(transaction: Transaction, name: LeaseName, kind: str, facts: Mapping[st
     """Write down what is about to happen; the lease goes on."""
     row = leased(transaction, name)
     if facts:
-        transaction.run("note", id=name.id, facts=merged(row["facts"], facts))
+        transaction.later("note", id=name.id, facts=merged(row["facts"], facts))
     transaction.event(name.id, row["stage"], kind, None, facts)
 
 
@@ -189,16 +191,16 @@ def _post(transaction: Transaction, id_: int, stage: str, outcome: str, place: P
         return
     if not all(posting.account.startswith(place.accounts) for posting in pending.postings):
         raise Refused("denied", f"{stage} may not post to this account")
+    transaction.guard()
     wallets.wake_credited(transaction, {posting.account: posting.amount for posting in pending.postings})
     ledger.transfer(transaction, f"{id_}:{outcome}", pending.postings, pending.currency, id_)
 
 
-def _require(transaction: Transaction, id_: int, place: Place, facts: Mapping[str, Any], pending: Pending) -> None:
+def _require(transaction: Transaction, id_: int, place: Place, facts: Mapping[str, Any], has_envelope: bool) -> None:
     """Money and envelope are checked where they lie, not only where a fact claims them."""
     for requirement in place.requires:
         if requirement == "envelope":
-            is_there = pending.envelope is not None or transaction.one("envelope_body", id=id_) is not None
-            met = is_there and "envelope" in facts
+            met = has_envelope and "envelope" in facts
         elif requirement == "payment":
             met = bool(facts.get("waiver")) or ledger.balance(transaction, f"hold:{id_}") > 0
         else:

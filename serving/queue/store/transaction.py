@@ -55,6 +55,17 @@ class Foreseen:
         return self.act(transaction)
 
 
+@dataclass(frozen=True, slots=True)
+class Afterwards:
+    """A verb that runs behind all others of its transaction: it takes what they leave, and none has to be written
+    before its time for its sake."""
+
+    act: Callable[["Transaction"], Any]
+
+    def __call__(self, transaction: "Transaction") -> Any:
+        return self.act(transaction)
+
+
 class Unsettled(Exception):
     """What was run for many verbs at once was refused, and it is unknown whose it was: do it all again, carefully."""
 
@@ -64,7 +75,11 @@ class Transaction:
     """Statements by name at one moment (`now`, seconds since the epoch). `touched` collects stages that got work.
 
     Writes that nothing depends on yet wait (`later`) and are run together, before the next statement that is not one
-    of them: what a statement sees is the same as if none had waited. When `is_careful`, none does.
+    of them, and then what is to be done once they are (`once_written`): what a statement sees is the same as if nothing
+    had waited.
+
+    A verb whose kind is seldom refused has no savepoint but by a `guard`: when it fails after it has written all is
+    done again, `is_careful`. Then nothing waits, and each verb has one. Where others write too (`is_shared`), each has.
     """
 
     database: Database
@@ -74,11 +89,14 @@ class Transaction:
     is_careful: bool = False
     touched: set[str] = field(default_factory=set)
     _waiting: list[tuple[str, Parameters]] = field(default_factory=list)
+    _then: list[tuple["Then", Any]] = field(default_factory=list)
     _leases: dict[tuple[int, int, str], Row] = field(default_factory=dict)
     _keys: dict[tuple[str, str], Row | None] = field(default_factory=dict)
-    _begun: int = 0
+    _begun: tuple[int, int] = (0, 0)
     _needs_savepoint: bool = False
     _has_savepoint: bool = False
+    _is_guarded: bool = False
+    _has_written: bool = False
 
     def foresee(self, verbs: Iterable[object]) -> None:
         """Read what these verbs will decide by. Raises Unsettled where one of them names what no database takes."""
@@ -88,14 +106,26 @@ class Transaction:
         with self._whoever_is_to_blame():
             self._foresee(leases, keys)
 
-    def begin(self) -> None:
-        """A verb begins; what it does is part of the transaction unless `undo` is called before the next begins."""
-        self._begun, self._needs_savepoint = len(self._waiting), True
+    def begin(self, verb: object) -> None:
+        """The verb begins; what it does is part of the transaction unless `undo` is called before the next begins."""
+        self._begun = len(self._waiting), len(self._then)
+        self._needs_savepoint = (
+            self.is_careful or self.database.is_shared or not isinstance(verb, (Foreseen, Afterwards))
+        )
+        self._is_guarded = self._has_written = False
+
+    def guard(self) -> None:
+        """What follows may be refused when the verb has written already, and that is nothing out of the ordinary."""
+        if not self._is_guarded:
+            self._save()
 
     def undo(self) -> None:
-        """The verb did nothing."""
-        del self._waiting[self._begun :]
-        if not self._needs_savepoint:
+        """The verb did nothing; Unsettled where it has written and no savepoint was set before."""
+        if self._has_written:
+            raise Unsettled
+        waiting, then = self._begun
+        del self._waiting[waiting:], self._then[then:]
+        if self._is_guarded:
             self.database.execute("ROLLBACK TO verb")
 
     def settle(self) -> None:
@@ -119,6 +149,12 @@ class Transaction:
         if self.is_careful and self._needs_savepoint:
             self._save()
         self._waiting.append((name, parameters))
+        if self.is_careful:
+            self._run_waiting()
+
+    def once_written(self, then: "Then", what: Any) -> None:
+        """Call `then` once what waits is written, with all that it was told in `what`, in their order."""
+        self._then.append((then, what))
         if self.is_careful:
             self._run_waiting()
 
@@ -170,12 +206,24 @@ class Transaction:
         return self.identifiers.next(self.now)
 
     def _settle_before(self, name: str) -> None:
-        """What waits comes first, and the verb can be undone."""
+        """What waits comes first, and the verb can be undone, or it is known that it cannot."""
         if self._needs_savepoint:
             self._save()
-        self._run_waiting()
+        if self._waiting or self._then:
+            self._settle_within()
+        if not self._is_guarded and not is_read(name, self.database.dialect):
+            self._has_written = True
         if self._leases and changes_leases(name, self.database.dialect):
             self._leases.clear()
+
+    def _settle_within(self) -> None:
+        """What waits is written while a verb runs; what of it is the verb's own cannot be undone but by a guard."""
+        if self._is_guarded:
+            self._run_waiting()
+            return
+        has_written = (len(self._waiting), len(self._then)) != self._begun
+        self.settle()
+        self._has_written = has_written
 
     def _foresee(self, leases: list[int], keys: set[tuple[str, str]]) -> None:
         if len(leases) > 1:
@@ -199,17 +247,19 @@ class Transaction:
 
     def _save(self) -> None:
         """The verb's savepoint, behind what the verbs before it left; theirs is not needed any more."""
-        own, self._waiting = self._waiting[self._begun :], self._waiting[: self._begun]
+        waiting, then = self._begun
+        own, self._waiting = self._waiting[waiting:], self._waiting[:waiting]
+        own_then, self._then = self._then[then:], self._then[:then]
         self.settle()
-        self._waiting, self._begun = own, 0
+        self._waiting, self._then, self._begun = own, own_then, (0, 0)
         if self._has_savepoint:
             self.database.keep("verb")
         else:
             self.database.execute("SAVEPOINT verb")
-        self._has_savepoint, self._needs_savepoint = True, False
+        self._has_savepoint, self._needs_savepoint, self._is_guarded = True, False, True
 
     def _run_waiting(self) -> None:
-        """Each statement for all its rows at once."""
+        """Each statement for all its rows at once, then what is to follow."""
         waiting, self._waiting = self._waiting, []
         for name, takes_all in WAITING.items() if waiting else ():
             rows = [parameters for each, parameters in waiting if each == name]
@@ -217,13 +267,21 @@ class Transaction:
                 self.database.run(name, {"now": self.now, "rows": json.dumps(_numbered(rows))})
             elif rows:
                 self.database.run_many(name, [{"now": self.now, **parameters} for parameters in rows])
+        following, self._then, self._begun = self._then, [], (0, 0)
+        for then in dict.fromkeys(then for then, _ in following):
+            then(self, [what for each, what in following if each is then])
 
+
+Then = Callable[[Transaction, Sequence[Any]], None]
 
 WAITING = {
     "insert_message": False,
     "insert_notification": False,
     "insert_idempotency": False,
     "insert_envelope": False,
+    "insert_counted": False,
+    "set_reaction": False,
+    "note": False,
     "move": True,
     "delete_envelope": True,
     "insert_event": True,
@@ -232,8 +290,14 @@ WAITING = {
 """Writes that may wait, in an order in which none comes before what it refers to; and whether one statement takes all
 of them, as a JSON array of objects (`:rows`, in which octets have no place). While it runs, other threads do."""
 
-APART = frozenset({"counters", "offset", "principal", "principal_domains", "recipient", "suppressed"})
-"""Reads of what none of those writes: they see the same before and after them, and leave nothing to be undone."""
+APART = frozenset({"offset", "principal", "principal_domains", "recipient", "suppressed"})
+"""Reads of what nothing that waits writes: they see the same before and after it, and leave nothing to be undone."""
+
+
+@cache
+def is_read(name: str, dialect: str) -> bool:
+    """Whether the statement writes nothing."""
+    return statement(name, dialect).lstrip().startswith(("SELECT", "WITH"))
 
 
 @cache

@@ -1,1 +1,1 @@
-DELETE FROM growth WHERE message = :message
+DELETE FROM growth WHERE message IN (SELECT value FROM json_each(:messages))

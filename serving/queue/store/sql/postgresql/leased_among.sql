@@ -1,5 +1,7 @@
 SELECT id, fence, owner, message, recipient, stage, attempt, priority, facts, woken,
-    EXISTS (SELECT 1 FROM notification AS parent WHERE parent.via = notification.id) AS is_digest
+    EXISTS (SELECT 1 FROM notification AS parent WHERE parent.via = notification.id) AS is_digest,
+    EXISTS (SELECT 1 FROM envelope WHERE envelope.notification = notification.id) AS has_envelope,
+    EXISTS (SELECT 1 FROM counted WHERE counted.notification = notification.id AND counted.kind = 'seen') AS is_seen
 FROM notification
 WHERE id IN (SELECT value::bigint FROM json_array_elements_text(:ids::json)) AND state = 'leased'
 ORDER BY id

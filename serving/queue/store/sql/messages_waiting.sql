@@ -1,0 +1,2 @@
+SELECT DISTINCT message FROM notification
+WHERE message IN (SELECT value FROM json_each(:messages)) AND stage IN (SELECT value FROM json_each(:stages))

@@ -1,0 +1,1 @@
+DELETE FROM growth WHERE message IN (SELECT value::bigint FROM json_array_elements_text(:messages::json))
