@@ -306,8 +306,8 @@ class TestGroup:
             apart.commit(verb)
         asked = "SELECT count, link FROM counter"
 
-        assert [tuple(row) for row in together.store.sql(asked)] == [(3, 5)]
-        assert [tuple(row) for row in apart.store.sql(asked)] == [(3, 5)]
+        assert [(row["count"], row["link"]) for row in together.store.sql(asked)] == [(3, 5)]
+        assert [(row["count"], row["link"]) for row in apart.store.sql(asked)] == [(3, 5)]
 
     @pytest.mark.parametrize("seed", range(12))
     def test_together_is_as_one_after_the_other(self, make_store: Callable[[], Store], seed: int) -> None:

@@ -1,6 +1,7 @@
 """The history's counters: store rows that the classifier's features are made of, grown once a (notification, kind)."""
 
 import json
+import math
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,10 @@ def unpack(records: bytes) -> list[Increment]:
     """The increments in an array of the wire."""
     if len(records) % RECORD.size:
         raise Refused("malformed", f"increments come in records of {RECORD.size} octets")
-    return [Increment(*fields) for fields in RECORD.iter_unpack(records)]
+    increments = [Increment(*fields) for fields in RECORD.iter_unpack(records)]
+    if not all(math.isfinite(each.at) for each in increments):
+        raise Refused("malformed", "an increment is seen at no time")
+    return increments
 
 
 def expected(octets: bytes) -> bytes:
@@ -95,9 +99,15 @@ def react(transaction: Transaction, notification: int, at: float) -> bool:
 
 
 def _grow(transaction: Transaction, increments: Iterable[Increment]) -> None:
-    rows = [_row(each) for each in increments]
-    if rows:
-        transaction.run_many("grow_counter", rows)
+    """One row a counter, in the order of their keys, in which all brokers lock them."""
+    grown: dict[bytes, tuple[int, float, int]] = {}
+    for each in increments:
+        count, last, link = grown.get(each.key, (0, each.at, 0))
+        grown[each.key] = count + each.count, max(last, each.at), link or each.link
+    if grown:
+        keys = sorted(grown)
+        rows = json.dumps([grown[key] for key in keys])
+        transaction.run("grow_counters", keys=b"".join(keys), rows=rows)
 
 
 def _row(increment: Increment) -> Parameters:
