@@ -23,7 +23,8 @@ _VALUE = rb"[ \t]*+:([^\r\n\0]*+(?:\r\n[ \t][^\r\n\0]*+)*+)"  # possessive: in o
 _FIELD = rb"([!-9;-~]++)" + _VALUE
 _HEADER = re.compile(rb"(?:\r\n%b)++" % _FIELD)
 _FIELDS = re.compile(rb"\r\n(%b)" % _FIELD)
-_TOO_LONG = re.compile(rb"(?:\A|\n)[^\r\n]{%d}" % (LONGEST_LINE + 1))
+_LINE = rb"[^\r\n\0]{0,%d}+" % LONGEST_LINE
+_LINES = re.compile(rb"(?:%b\r\n)*+%b" % (_LINE, _LINE))
 
 
 class Field(NamedTuple):
@@ -92,8 +93,7 @@ def with_crlf(octets: bytes) -> bytes:
 
 def fits_smtp(octets: bytes) -> bool:
     """Whether SMTP carries the octets as they are: CRLF only, no NUL, no line over 998 octets (RFC 5321 4.5.3.1.6)."""
-    rest = octets.replace(b"\r\n", b"")
-    return not any(octet in rest for octet in (b"\r", b"\n", b"\0")) and _TOO_LONG.search(octets) is None
+    return _LINES.fullmatch(octets) is not None
 
 
 def fold(octets: bytes) -> bytes:
