@@ -13,6 +13,7 @@ import pytest
 
 from serving.queue import memory
 from serving.queue.client import Client
+from serving.queue.resource import join, pack_leases
 from serving.queue.wire import HEADER
 from tests.conftest import BrokerProcess
 from tests.integration.peers import Raw, submission
@@ -136,6 +137,25 @@ async def test_a_worker_gets_as_many_leases_as_it_asked_for(client: Client, raw:
     with pytest.raises(AssertionError, match="no lease"):
         await asyncio.to_thread(raw.wait, "lease", 1.0)
     raw.close()
+
+
+@pytest.mark.parametrize("completes", [True, False])
+async def test_what_is_being_completed_leaves_room_for_credit(client: Client, raw: Raw, completes: bool) -> None:
+    """Credit goes with the hop; without one it is more than a worker may have."""
+    await client.accept(submission(recipients=3))
+    raw.send(5, "grant", 1024)
+    leases = [await asyncio.to_thread(raw.wait, "lease") for _ in range(3)]
+    if completes:
+        named = pack_leases([(join(high, low), fence) for high, low, fence, *_ in leases])
+        raw.send(5, "complete", named, "authenticated", 0, 0)
+    raw.send(5, "grant", 3)
+    if completes:
+        await asyncio.to_thread(raw.wait, "settled")
+        raw.close()
+    else:
+        await asyncio.to_thread(raw.wait_over)
+
+    assert any(name == "error" for _, name, _ in raw.events) is not completes
 
 
 async def test_a_stage_that_there_is_not_is_closed(raw: Raw) -> None:
