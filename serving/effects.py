@@ -2,13 +2,12 @@
 
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import asdict
 from typing import Any, assert_never
 
 from serving import money
 from serving import pipeline as p
 from serving import values as v
-from serving.queue.lease import Expected, Hop, Seen
+from serving.queue.lease import Hop
 
 _LONGEST = 200
 
@@ -52,7 +51,7 @@ def hop_of(outcome: p.Outcome, id_: int, recipient: bytes, facts: Mapping[str, A
             return _settled(outcome, id_, recipient, facts)
         case p.Sent(receipt):
             words = {"text": _words(receipt.text), "message_id": _words(receipt.message_id)}
-            return Hop({"receipt": {**asdict(receipt), **words}})
+            return Hop({"receipt": {**v.flat(receipt), **words}})
         case p.Undeliverable(reply):
             return Hop({"undeliverable": _words(reply)})
         case p.Watching() | p.Escalated() | p.Acknowledged() | p.Exhausted() | p.Unwatched():
@@ -68,21 +67,19 @@ def _authenticated(said: dict[str, str], results: v.Results | None) -> Hop:
 
 
 def _analysed(outcome: p.Urgent | p.Postponed | p.NotUrgent | p.Uncertain) -> Hop:
-    facts: dict[str, Any] = {"prediction": asdict(outcome.prediction)}
+    facts: dict[str, Any] = {"prediction": v.flat(outcome.prediction)}
     until: float | None = None
     match outcome:
         case p.Postponed():
             until = outcome.until
             facts["quiet"] = {"until": until, "rule": "the recipient's quiet hours, which what is urgent waits for"}
         case p.NotUrgent() if outcome.match is not None:
-            facts["match"] = asdict(outcome.match)
+            facts["match"] = v.flat(outcome.match)
         case _:
             pass
     if outcome.observation is None:
         return Hop(facts, until=until)
-    seen = [Seen(each.key, each.count, each.at, each.link) for each in outcome.observation.seen]
-    reaction = [Expected(each.key, each.until) for each in outcome.observation.reaction]
-    return Hop(facts, seen=seen, reaction=reaction, until=until)
+    return Hop(facts, seen=outcome.observation.seen, reaction=outcome.observation.reaction, until=until)
 
 
 def _triaged(outcome: p.Discarded | p.Digested | p.Delayed) -> Hop:
@@ -102,7 +99,7 @@ def _paid(outcome: p.Held | p.Waived | p.Free | p.Owed, id_: int) -> Hop:
     match outcome:
         case p.Held(hold) | p.Owed(hold):
             postings = money.hold(id_, hold.account, hold.amount)
-            return Hop({"hold": asdict(hold)}, postings=postings, currency=hold.currency)
+            return Hop({"hold": v.flat(hold)}, postings=postings, currency=hold.currency)
         case p.Waived(reason):
             return Hop({"waiver": reason})
         case p.Free(account):

@@ -4,7 +4,7 @@ Reports go to nobody who has not proven who they are: a report to a made-up send
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from data.parse import sender
@@ -13,6 +13,7 @@ from serving.envelope import Event, Request, SmtpEnvelope, envelope_of
 from serving.mail import Mail, split
 from serving.sealing import LookupKey
 from serving.trace import stamped
+from serving.values import flat
 
 LONGEST_ADDRESS = 254
 """Octets that SMTP carries (RFC 5321, 4.5.3.1.3)."""
@@ -53,7 +54,7 @@ class Origin:
 
     def tree(self) -> dict[str, Any]:
         """As JSON holds it, for `read_origin`."""
-        return asdict(self)
+        return flat(self)
 
 
 def read_origin(tree: Any) -> Origin | None:

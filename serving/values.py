@@ -1,7 +1,7 @@
 """What outcomes carry: the classifier's word, a mail ready to travel, money set aside, the receiver's words."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,3 +76,9 @@ class Receipt:
     text: str
     message_id: str
     relayed: bool = False
+
+
+def flat(value: Any) -> dict[str, Any]:
+    """A value's fields by name, as they are: `dataclasses.asdict` copies what they hold, which takes ten times as
+    long."""
+    return {name: getattr(value, name) for name in type(value).__match_args__}

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from serving.queue import limits
 from serving.queue.resource import split
@@ -24,22 +24,26 @@ class Posting:
     amount: int
 
 
-@dataclass(frozen=True, slots=True)
-class Seen:
+class Seen(Protocol):
     """Growth of one counter of the history: a 32-octet key, how much, when (seconds since the epoch), its link."""
 
-    key: bytes
-    count: int
-    at: float
-    link: int = 0
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def count(self) -> int: ...
+    @property
+    def at(self) -> float: ...
+    @property
+    def link(self) -> int: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Expected:
+class Expected(Protocol):
     """A counter of the history that a reaction will add to, if it comes `until` then (seconds since the epoch)."""
 
-    key: bytes
-    until: float
+    @property
+    def key(self) -> bytes: ...
+    @property
+    def until(self) -> float: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from serving.errors import BrokerUnavailable, Refused
+from serving.observation import Reaction
 from serving.queue.client import Client
-from serving.queue.lease import Expected, Hop, Lease
+from serving.queue.lease import Hop, Lease
 from serving.queue.resource import join, pack_leases
 from tests.conftest import BrokerProcess
 from tests.integration.peers import Raw, submission
@@ -192,7 +193,7 @@ async def test_a_hop_over_a_limit_is_refused_here_and_the_lease_goes_on(client: 
     large = (
         Hop({"x": "y" * 5000}),
         Hop(envelope=bytes((26 << 20) + 1)),
-        Hop({"a": 1}, reaction=[Expected(bytes(32), 0.0)] * 99),
+        Hop({"a": 1}, reaction=[Reaction(bytes(32), 0.0)] * 99),
     )
     for hop in large:
         with pytest.raises(Refused, match="too_large"):

@@ -9,7 +9,7 @@ from serving import pipeline as p
 from serving import values as v
 from serving.effects import hop_of
 from serving.observation import Increment, Observation, Reaction
-from serving.queue.lease import Expected, Hop, Posting, Seen
+from serving.queue.lease import Hop, Posting
 from serving.queue.limits import MAX_FACTS
 from serving.wishes.lists import Match
 
@@ -152,8 +152,8 @@ def test_an_analysis_carries_what_it_adds_to_the_history() -> None:
     """Learning from reactions depends on it."""
     analysed = hop(p.Urgent(PREDICTION, OBSERVATION))
 
-    assert list(analysed.seen) == [Seen(b"k" * 32, 2, 17.5, 9)]
-    assert list(analysed.reaction) == [Expected(b"r" * 32, 9.0), Expected(b"s" * 32, 99.0)]
+    assert list(analysed.seen) == [Increment(b"k" * 32, 2, 17.5, 9)]
+    assert list(analysed.reaction) == [Reaction(b"r" * 32, 9.0), Reaction(b"s" * 32, 99.0)]
     assert analysed.facts["prediction"]["score"] == 0.91
 
 
