@@ -28,7 +28,7 @@ LONG_CONTEXT = 256
 """Tokens that reanalysis reads, where classification reads the model's own (shorter) length."""
 AT_ONCE, OCTETS_AT_ONCE = 64, 64 << 20
 """On how many notifications a stage works at once, and on how large ones: the more, the more share a commit."""
-SEALINGS_AT_ONCE = 16
+SEALINGS_AT_ONCE = 32
 """Sealing takes longest, and what is urgent waits for what has begun."""
 
 
