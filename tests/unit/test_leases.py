@@ -6,7 +6,7 @@ from typing import Any, cast
 
 import pytest
 
-from serving.errors import Refused
+from serving.errors import BrokerUnavailable, Refused
 from serving.queue.lease import Lease
 from serving.queue.leases import Leases
 from serving.queue.link import Link
@@ -30,8 +30,8 @@ class Broker:
         del name, stage, visibility
         self.event = event
 
-    def when_ended(self, ended: object) -> None:
-        """It never does."""
+    def when_ended(self, ended: Callable[[BrokerUnavailable], None]) -> None:
+        self.ended = ended
 
     def request(self, consumer: str, name: str, *values: Any) -> None:
         del consumer
@@ -156,4 +156,21 @@ async def test_after_a_lost_connection_there_is_credit_for_what_is_free(broker: 
     await asyncio.gather(*first, *second)
 
     assert at_first == []
+    assert after.granted == [1]
+
+
+async def test_what_was_not_settled_when_the_connection_ended_brings_credit_again(broker: Broker) -> None:
+    """The credit that went with it is over with the connection; kept for given, one place would be lost each time."""
+    leases = attached(broker, 2)
+    one, _ = await taken(broker, leases, 1, 2)
+    (task,) = await begun(one)
+    broker.ended(BrokerUnavailable("gone"))
+    with pytest.raises(BrokerUnavailable):
+        await task
+    after = Broker()
+    leases.attach(cast(Link, after))
+    (again,) = await begun(one)
+    after.settle(1)
+    await again
+
     assert after.granted == [1]
