@@ -1,7 +1,9 @@
 """The broker's promises to whoever sends and asks: durable, idempotent, and clear about what it does not take."""
 
 import asyncio
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -170,3 +172,19 @@ async def test_a_client_says_that_there_is_no_broker(broker: BrokerProcess, clie
     await other.close()
 
     assert len(format_id(accepted.message_id)) == 13
+
+
+async def test_what_a_stage_asks_waits_for_no_commit(broker: BrokerProcess, client: Client) -> None:
+    """A disk that takes its time must not keep stages from working on what they have."""
+    with closing(sqlite3.connect(broker.store, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        accepting = asyncio.create_task(client.accept(submission()))
+        await asyncio.sleep(0.2)
+        asked = client.query("offset", recipient=bytes(32).hex()), client.query("recipient", lookup=bytes(32).hex())
+        offset, recipient = await asyncio.wait_for(asyncio.gather(*asked), 1.0)
+        has_accepted = accepting.done()
+        other.execute("ROLLBACK")
+    await accepting
+
+    assert (offset, recipient) == ([{"log_odds": 0.0}], [])
+    assert not has_accepted
