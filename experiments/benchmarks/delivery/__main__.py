@@ -45,7 +45,7 @@ class Size:
 
 
 WHOLE = Size(repeats=5, accepted=1_000, relayed=500, sealed=100, accepting=30.0, urgent=60.0, others=10_000)
-QUICK = Size(repeats=1, accepted=200, relayed=100, sealed=20, accepting=2.5, urgent=3.0, others=50)
+QUICK = Size(repeats=1, accepted=200, relayed=100, sealed=10, accepting=2.0, urgent=2.0, others=50)
 
 
 def main() -> int:
