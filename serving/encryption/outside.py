@@ -68,14 +68,14 @@ def write(fields: Fields, before: str = "") -> bytes:
 
 def _written(date: datetime) -> str:
     """The moment in UTC as RFC 5322 section 3.3 wants it."""
-    return _second_written(int(date.timestamp()))
+    return _second_written(date.replace(microsecond=0))
 
 
 @lru_cache(maxsize=64)
-def _second_written(second: int) -> str:
+def _second_written(date: datetime) -> str:
     """Where mail is sealed by the thousand a second, a thousand have the same; the standard library's function takes
     several times as long as this one, which is seen beside the sealing of a small mail."""
-    date = datetime.fromtimestamp(second, UTC)
+    date = date.astimezone(UTC)
     day, clock = f"{_DAYS[date.weekday()]}, {date.day:02}", f"{date.hour:02}:{date.minute:02}:{date.second:02}"
     return f"{day} {_MONTHS[date.month - 1]} {date.year:04} {clock} +0000"
 
