@@ -249,6 +249,16 @@ class TestGroup:
         assert answers == [None]
         assert [row["count"] for row in grouped.store.sql("SELECT count FROM counter")] == [1]
 
+    def test_a_count_that_no_column_holds_is_its_own_verbs_alone(self, grouped: Grouped) -> None:
+        """Counters of all verbs are grown by one statement."""
+        grouped.commit(accept(), accept(), claim("authentication", 2))
+        grouped.commit(*(complete(id_, "authenticated") for id_ in (2, 4)), claim("classification", 2))
+        much, little = ([Increment(bytes([n]) * 32, count, 0.0, 0)] * 2 for n, count in ((1, (1 << 63) - 1), (2, 1)))
+        answers = grouped.commit(complete(2, "urgent", 2, seen=much), complete(4, "urgent", 2, seen=little))
+
+        assert answers == ["malformed", None]
+        assert [row["count"] for row in grouped.store.sql("SELECT count FROM counter")] == [2]
+
     def test_messages_ripen_in_the_order_in_which_they_were_analysed(self, make_store: Callable[[], Store]) -> None:
         """Whose link a counter keeps does not depend on what a transaction held."""
         together, apart = Grouped(make_store()), Grouped(make_store())

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import math
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -14,6 +15,7 @@ import pytest
 from serving.queue import memory
 from serving.queue.client import Client
 from serving.queue.resource import join, pack_leases
+from serving.queue.store.history import RECORD
 from serving.queue.wire import HEADER
 from tests.conftest import BrokerProcess
 from tests.integration.peers import Raw, submission
@@ -80,6 +82,7 @@ BREACHES: dict[str, tuple[int, int, Callable[[Raw], Any]]] = {
     "size lies": (4, 1, lambda raw: accept_fd(raw, memory.share(bytes(BODY)), BODY + 1)),
     "no memfd": (4, 1, lambda raw: accept_fd(raw, os.open("/dev/null", os.O_RDONLY), 5)),
     "credit over the limit": (5, 0, lambda raw: raw.send(5, "grant", 5000)),
+    "seen at no time": (5, 2, lambda raw: raw.send(5, "observe", 0, 1, RECORD.pack(bytes(32), 1, math.nan, 0), b"")),
     "question without seals": (6, 0, lambda raw: raw.send(6, "ask_fd", 1, "depths", unsealed(), BODY)),
 }
 

@@ -78,6 +78,16 @@ async def begun(*leases: Lease) -> "list[asyncio.Task[None]]":
     return tasks
 
 
+async def crowded(broker: Broker, leases: Leases) -> list[Lease]:
+    """Three where there is room for two: the hop of the first was refused, and its credit had brought the third."""
+    one, two = await taken(broker, leases, 1, 2)
+    (refused,) = await begun(one)
+    broker.refuse(1, "insufficient_funds")
+    with pytest.raises(Refused):
+        await refused
+    return [one, two, *await taken(broker, leases, 3)]
+
+
 async def test_credit_goes_with_what_ends(broker: Broker) -> None:
     """Behind it the next leases would come a commit later, and the stage would wait for them."""
     one, two, _ = await taken(broker, attached(broker, 3), 1, 2, 3)
@@ -107,13 +117,7 @@ async def test_what_ends_otherwise_brings_credit_once_it_has_ended(broker: Broke
 
 async def test_a_hop_that_is_refused_brings_no_second_lease(broker: Broker) -> None:
     """Else a stage whose every hop is refused at first, as with empty wallets, would take all that waits."""
-    leases = attached(broker, 2)
-    one, two = await taken(broker, leases, 1, 2)
-    (refused,) = await begun(one)
-    broker.refuse(1, "insufficient_funds")
-    with pytest.raises(Refused):
-        await refused
-    (three,) = await taken(broker, leases, 3)
+    one, two, three = await crowded(broker, attached(broker, 2))
     (again,) = await begun(one)
     between = broker.granted
     broker.settle(1)
@@ -139,14 +143,9 @@ async def test_a_lease_that_was_lost_brings_one_and_not_two(broker: Broker) -> N
 
 
 async def test_after_a_lost_connection_there_is_credit_for_what_is_free(broker: Broker) -> None:
-    """Three are held where there is room for two: the first that ends brings none."""
+    """The first that ends brings none."""
     leases = attached(broker, 2)
-    one, two = await taken(broker, leases, 1, 2)
-    (refused,) = await begun(one)
-    broker.refuse(1, "insufficient_funds")
-    with pytest.raises(Refused):
-        await refused
-    (three,) = await taken(broker, leases, 3)
+    _, two, three = await crowded(broker, leases)
     after = Broker()
     leases.attach(cast(Link, after))
     first = await begun(two)
