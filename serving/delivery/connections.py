@@ -1,6 +1,7 @@
 """SMTP connections to any servers, kept for the next mail."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,15 +13,18 @@ from serving.delivery.routes import IMPLICIT_TLS, Security, Server
 from serving.delivery.tls import Contexts, contexts
 
 _LOST = (SMTPException, OSError, ValueError)  # a name that TLS cannot ask for is a ValueError
+_FRESH = 1.0
+"""Seconds for which a connection whose last mail was taken needs no RSET to show that it still answers."""
 
 
 @dataclass(eq=False, slots=True)
 class _Line:
-    """A connection after EHLO, and how many mails it has carried."""
+    """A connection after EHLO, how many mails it has carried, and when the last was taken (monotonic seconds)."""
 
     smtp: SMTP
     server: Server
     mails: int = 0
+    taken_at: float = -_FRESH
 
 
 class Connections:
@@ -49,23 +53,26 @@ class Connections:
         self._idle: dict[_Line, asyncio.TimerHandle] = {}
 
     @asynccontextmanager
-    async def borrow(self, servers: Sequence[Server]) -> AsyncIterator[SMTP]:
-        """A connection to one of the servers, the first that can be spoken to, without a mail begun.
+    async def borrow(self, servers: Sequence[Server], *, asked: bool = True) -> AsyncIterator[SMTP]:
+        """A connection to one of the servers, the first that can be spoken to, without a mail begun. Whether a kept one
+        still answers is `asked` first; otherwise not where a mail was taken over it a moment ago.
 
         It is kept afterwards unless the borrower failed in another way than by an answer of the server.
 
         Raises:
             ConnectionError: none of them serves us now, whatever code it said; the message says why the last did not.
         """
-        line = await self._reuse(servers) or await self._connect(servers)
+        line = await self._reuse(servers, asked=asked) or await self._connect(servers)
         try:
             yield line.smtp
         except SMTPResponseException as error:
+            line.taken_at = -_FRESH
             self._give_back(line, reusable=is_in_step(error.code))
             raise
         except BaseException:
             line.smtp.close()
             raise
+        line.taken_at = time.monotonic()
         self._give_back(line, reusable=True)
 
     async def close(self) -> None:
@@ -81,11 +88,16 @@ class Connections:
         """How many are kept."""
         return len(self._idle)
 
-    async def _reuse(self, servers: Sequence[Server]) -> _Line | None:
+    async def _reuse(self, servers: Sequence[Server], *, asked: bool) -> _Line | None:
         """An idle connection to one of the most preferred that still answers; those that do not are dropped."""
         best = {server for server in servers if server.preference == servers[0].preference}
         while line := next((line for line in reversed(self._idle) if line.server in best), None):
             self._take(line)
+            if not line.smtp.is_connected:
+                line.smtp.close()
+                continue
+            if not asked and time.monotonic() - line.taken_at < _FRESH:
+                return line
             try:
                 await line.smtp.rset()
             except _LOST:
