@@ -15,6 +15,9 @@ _PLAIN = re.compile(
     r"(?P<shown>[A-Za-z]+(?: [A-Za-z]+)*(?= <)|) ?"
     r"(?P<open><)?(?P<address>[A-Za-z0-9_+=-]+(?:\.[A-Za-z0-9_+=-]+)*@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*)(?(open)>)"
 )
+_REST = rb"[^\r\n]*+\r\n(?:[ \t][^\r\n]*+\r\n)*+"
+_FROM = re.compile(rb"(?:(?!from:)[!-9;-~]++:%b)*+(from:%b)" % (_REST, _REST), re.IGNORECASE)
+_NEAR = 65_536  # octets of a header: fewer lines than any bound on lines
 _LAST_SECOND = 253_402_300_799.0  # of the year 9999
 _FIELD_LIMIT = 65_536  # characters of one field worth reading
 
@@ -46,6 +49,19 @@ def addresses(mail: Mail, name: str) -> list[tuple[str, str]]:
     cleaned = ((_decoded(shown), "".join(clean(address).lower().split())) for shown, address in pairs)
     bare = ((shown, _bare(address)) for shown, address in cleaned)
     return [(shown, address) for shown, address in bare if "@" in address.strip("@")]
+
+
+def from_field(header: bytes) -> bytes | None:
+    """The octets of the first From of a header whose fields begin as all should; None where a parser has to look."""
+    found = _FROM.match(header, 0, _NEAR)
+    return found[1] if found else None
+
+
+def plain_address(field: bytes) -> str:
+    """The one bare lower-case address in a field's octets; empty where a parser has to look for it."""
+    value = field.partition(b":")[2]
+    plain = _PLAIN.fullmatch(" ".join(value.decode().split())) if value.isascii() else None
+    return plain["address"].lower() if plain else ""
 
 
 def first_id(text: str) -> str | None:

@@ -65,7 +65,10 @@ def parse(raw: bytes, *, source: str = "") -> Message:
 
 def sender(header: bytes) -> str:
     """The sender's column of a mail of which this is the header: what `parse` gives, without reading the rest."""
-    return _sender(BytesHeaderParser(policy=compat32).parsebytes(_bounded(header)))[1]
+    named = headers.from_field(header)  # the parser takes its time for every field
+    if named is not None and (plain := headers.plain_address(named)):
+        return plain
+    return _sender(BytesHeaderParser(policy=compat32).parsebytes(named or _bounded(header)))[1]
 
 
 def _sender(mail: Mail) -> tuple[str, str]:

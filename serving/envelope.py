@@ -75,6 +75,8 @@ def envelope_of(mail: bytes, recipient: str) -> SmtpEnvelope | None:
 
 def without_envelope(raw: bytes) -> bytes:
     """The mail without the field, whoever wrote it; all else stays as it came."""
+    written = _WRITTEN.match(raw)
+    raw = raw[written.end() :] if written else raw
     size = header_size(raw)
     if _NAMED.search(raw, 0, size) is None:
         return raw

@@ -8,12 +8,15 @@ import ipaddress
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from email.utils import format_datetime
+from functools import lru_cache
 
 from serving.addresses import canonical_domain
 from serving.mail import LARGEST_HEADER
+from serving.moments import written
 
 LONGEST_PATH = 512
+LONGEST_IP = 45
+"""Characters of an IPv6 address that ends as an IPv4 address."""
 
 _PATH = re.compile(r"[!-;=?-~\u0080-\U0010ffff]*")  # no blank, no angle bracket, no control character
 _HELO = re.compile(r"[A-Za-z0-9_.:\[\]-]+")
@@ -22,8 +25,9 @@ _STAMP = re.compile(
     rb"Return-Path: <([^<>\r\n]*)>\r\n"
     rb"Received: from ([^ \r\n]+) \(\[(?:IPv6:)?([0-9A-Fa-f:.]+)\]\)\r\n\tby [^\r\n]*\r\n"
 )
-_HEADER_END = re.compile(rb"(?:\A|\r?\n)\r?\n")
+_HEADER_END = re.compile(rb"\n\r?\n")  # it begins with an octet that can be looked for, which is fast
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\r|\n|\Z)")
+_NAMED = re.compile(rb"authentication-results", re.IGNORECASE)
 _RESULTS = re.compile(rb"authentication-results[ \t]*:(.*)", re.IGNORECASE | re.DOTALL)
 _ID = re.compile(rb'"((?:[^"\\]|\\.)*)"|([^\s;()"]+)', re.DOTALL)
 
@@ -44,22 +48,30 @@ class Trace:
 
 def read_words(client_ip: str, helo: str, mail_from: str) -> Trace | None:
     """A relay's words as a trace that can be stamped; None where they are no address, no name or no path."""
-    try:
-        address = ipaddress.ip_address(client_ip)
-    except ValueError:
+    if len(client_ip) > LONGEST_IP or max(len(helo), len(mail_from)) > LONGEST_PATH:
         return None
+    address = _address(client_ip)
+    if address is None or not (_HELO.fullmatch(helo) and _PATH.fullmatch(mail_from)):
+        return None
+    return Trace(address, helo, mail_from)
+
+
+@lru_cache(maxsize=1024)
+def _address(client_ip: str) -> str | None:
+    """An address as it is written best; None for what is none. A client's is asked for with each of its mails."""
     if "%" in client_ip:  # a zone, which may hold anything, is nobody's address elsewhere
         return None
-    if not (_HELO.fullmatch(helo) and _PATH.fullmatch(mail_from)) or max(len(helo), len(mail_from)) > LONGEST_PATH:
+    try:
+        return str(ipaddress.ip_address(client_ip))
+    except ValueError:
         return None
-    return Trace(str(address), helo, mail_from)
 
 
 def stamp(trace: Trace, by: str, now: datetime, protocol: str = "") -> bytes:
     """The fields to put above a mail that came in; `by` is our domain, `protocol` such as ESMTPSA (RFC 3848). Nothing
     but `read_words` makes a trace for it."""
     way = f" with {protocol}" if protocol else ""
-    received = f"by {by} (Clarion){way}; {format_datetime(now)}\r\n"
+    received = f"by {by} (Clarion){way}; {written(now)}\r\n"
     if not trace.is_known:
         return f"Received: {received}".encode()
     literal = f"IPv6:{trace.client_ip}" if ":" in (trace.client_ip or "") else trace.client_ip
@@ -89,14 +101,20 @@ def without_forged(raw: bytes, authserv_id: str) -> bytes:
     All else stays as it came. A bare CR ends a line here, since some readers take it so.
     """
     size = header_size(raw)
+    if _NAMED.search(raw, 0, size) is None:
+        return raw
     kept = [octets for octets in fields_of(raw[:size]) if not _is_forged(octets, authserv_id)]
     return b"".join(kept) + raw[size:]
 
 
 def header_size(raw: bytes) -> int:
     """Octets of the mail's header without the line that ends it; at most 1 MiB is looked at."""
+    if raw.startswith((b"\n", b"\r\n")):
+        return 0
     end = _HEADER_END.search(raw, 0, LARGEST_HEADER + 4)
-    return end.start() if end else min(len(raw), LARGEST_HEADER)
+    if end is None:
+        return min(len(raw), LARGEST_HEADER)
+    return end.start() - raw.endswith(b"\r", 0, end.start())
 
 
 def fields_of(header: bytes) -> list[bytes]:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from functools import cache
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import bentoml
@@ -102,12 +103,14 @@ def _counted(stage: Stage, handle: Handler) -> Handler:
         return _OUTCOMES.labels(stage=stage.value, outcome=outcome)
 
     async def counted(work: Work) -> Outcome:
-        with seconds.time():
-            try:
-                outcome = await handle(work)
-            except Exception as error:
-                ended(type(error).__name__).inc()
-                raise
+        begin = perf_counter()
+        try:
+            outcome = await handle(work)
+        except Exception as error:
+            ended(type(error).__name__).inc()
+            raise
+        finally:
+            seconds.observe(perf_counter() - begin)
         ended(kind(type(outcome))).inc()
         return outcome
 

@@ -204,7 +204,7 @@ def _infer(request: ov.InferRequest, ids: list[int], features: NDArray[np.float3
     """One example by itself: no padding, so no other example can touch it."""
     tokens = np.array([ids], dtype=np.int64)
     inputs = {"input_ids": tokens, "attention_mask": np.ones_like(tokens), "features": features[None, :]}
-    return float(request.infer(inputs)[0][0])
+    return float(request.infer(inputs, share_inputs=True)[0][0])  # they outlive the call; copying takes 40 µs
 
 
 def sigmoid(logits: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -48,8 +48,8 @@ class Conversation(asyncio.Protocol):
             raise SMTPResponseException(_MALFORMED, "a reply that nobody asked for")
         self._transport.write(octets)
 
-    async def reply(self, timeout: float | None) -> SMTPResponse:
-        """The next reply, waited for `timeout` seconds.
+    async def reply(self, within: float | None) -> SMTPResponse:
+        """The next reply, waited for `within` seconds.
 
         Raises:
             SMTPServerDisconnected: it will not come; Unanswered where none has come before.
@@ -59,7 +59,7 @@ class Conversation(asyncio.Protocol):
         if not self._replies and self._error is None:
             self._waiter = asyncio.get_running_loop().create_future()
             try:
-                async with asyncio.timeout(timeout):
+                async with asyncio.timeout(within):
                     await self._waiter
             except TimeoutError:
                 raise SMTPReadTimeoutError("no reply in time") from None

@@ -2,15 +2,14 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 
 from serving.addresses import own_domain
+from serving.moments import written
 
 Fields = tuple[tuple[str, str], ...]
 
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
@@ -46,7 +45,7 @@ class Outside:
         return (
             ("From", f"Clarion <{self.mail_from}>"),
             ("To", self.rcpt_to if self.rcpt_to.isprintable() else _CONTROL.sub("", self.rcpt_to)),
-            ("Date", _written(self.date)),
+            ("Date", written(self.date)),
             ("Message-ID", self.message_id),
             ("Clarion-Notification", self.id),
             *([("Reply-To", self.reply_to)] if self.reply_to else []),
@@ -57,27 +56,13 @@ class Outside:
     @property
     def trace(self) -> Fields:
         """The fields prepended to a mail that is not of our own (RFC 5321 section 4.4)."""
-        received = f"by {self.domain} (Clarion) id {self.id}; {_written(self.date)}"
+        received = f"by {self.domain} (Clarion) id {self.id}; {written(self.date)}"
         return (("Received", received), ("Clarion-Notification", self.id))
 
 
 def write(fields: Fields, before: str = "") -> bytes:
     """The fields as they stand in a mail, each with `before` in front of its name."""
     return "".join([f"{before}{name}: {value}\r\n" for name, value in fields]).encode()
-
-
-def _written(date: datetime) -> str:
-    """The moment in UTC as RFC 5322 section 3.3 wants it."""
-    return _second_written(date.replace(microsecond=0))
-
-
-@lru_cache(maxsize=64)
-def _second_written(date: datetime) -> str:
-    """Where mail is sealed by the thousand a second, a thousand have the same; the standard library's function takes
-    several times as long as this one, which is seen beside the sealing of a small mail."""
-    date = date.astimezone(UTC)
-    day, clock = f"{_DAYS[date.weekday()]}, {date.day:02}", f"{date.hour:02}:{date.minute:02}:{date.second:02}"
-    return f"{day} {_MONTHS[date.month - 1]} {date.year:04} {clock} +0000"
 
 
 @lru_cache(maxsize=16)

@@ -2,7 +2,6 @@
 
 import array
 import itertools
-import json
 import os
 import socket
 import struct
@@ -19,7 +18,7 @@ from serving.queue.link import refusal
 from serving.queue.own_pool import OwnPool
 from serving.queue.resource import join, unpack_ids
 from serving.queue.table import PROTOCOL, Table, ignore
-from serving.queue.values import encode
+from serving.queue.values import encode, from_json
 from serving.queue.wire import MAX_FDS
 
 _POOL_SIZE, _MAX_BODY = 16 << 20, 1 << 30
@@ -86,7 +85,7 @@ class BlockingClient:
         if answered == "refused":
             raise refusal(values[1], values[2])
         octets = memory.receive(values[1], values[2], _MAX_BODY) if answered == "answer_fd" else values[1]
-        rows: list[dict[str, Any]] = json.loads(octets)
+        rows: list[dict[str, Any]] = from_json(octets)
         return rows
 
     def execute(self, name: str, /, **parameters: Any) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 import asyncio
 import itertools
-import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,6 +9,7 @@ from serving.errors import BrokerUnavailable, Refused
 from serving.queue.lease import Lease
 from serving.queue.link import Link, refusal
 from serving.queue.resource import join, pack_leases, split, unpack_leases
+from serving.queue.values import from_json
 
 _TOGETHER = 256  # leases in one request
 
@@ -241,7 +241,7 @@ class Leases:
             principal=principal,
             recipient=recipient,
             address=address,
-            facts=json.loads(facts) if facts != b"{}" else {},
+            facts=from_json(facts) if facts != b"{}" else {},
             body=body,
             _leases=self,
         )

@@ -1,14 +1,13 @@
 """Questions of the client: those of one name that are asked in one turn of the loop go out in one request."""
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from serving.errors import ClarionError, Refused
 from serving.queue.limits import MAX_QUESTIONS, parameters_limit
 from serving.queue.link import Link
-from serving.queue.values import encode
+from serving.queue.values import encode, from_json
 
 Parameters = Mapping[str, Any]
 Rows = list[dict[str, Any]]
@@ -25,7 +24,7 @@ class Questions:
 
     async def one(self, link: Link, name: str, parameters: Parameters) -> Rows:
         """The rows, asked for alone, as a command has to be. Raises Refused and BrokerUnavailable."""
-        rows: Rows = json.loads(await self._send(link, name, parameters))
+        rows: Rows = from_json(await self._send(link, name, parameters))
         return rows
 
     def together(self, link: Link, name: str, parameters: Parameters) -> "asyncio.Future[Rows]":
@@ -57,7 +56,7 @@ class Questions:
         if answer.cancelled() or error is not None:
             self._failed(link, name, questions, error)
             return
-        found = json.loads(answer.result())
+        found = from_json(answer.result())
         for (_, future), rows in zip(questions, found if len(questions) > 1 else [found], strict=True):
             if not future.done():
                 future.set_result(rows)

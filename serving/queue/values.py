@@ -3,6 +3,8 @@
 import json
 from typing import Any
 
+import orjson
+
 from serving.errors import Refused
 
 
@@ -24,9 +26,30 @@ def json_objects(octets: bytes, most: int) -> dict[str, Any] | list[dict[str, An
     return found
 
 
+def from_json(octets: bytes | str) -> Any:
+    """What the JSON text says. Raises ValueError or RecursionError for what is none; NaN and Infinity are none."""
+    try:
+        return orjson.loads(octets)
+    except ValueError:  # or it names a lone surrogate, as a mail's header may have
+        return _DECODER.decode(octets if isinstance(octets, str) else octets.decode())
+
+
+def encode(value: Any) -> bytes:
+    """JSON octets, as short as they can be; NaN and the infinities are null."""
+    try:
+        return orjson.dumps(value, option=_STRICT)
+    except TypeError:  # a lone surrogate, a number of more than 64 bits, a key that is a number
+        return _ENCODER.encode(value).encode()
+
+
+def as_json(value: Any) -> str:
+    """The same as text."""
+    return encode(value).decode()
+
+
 def _json(octets: bytes) -> Any:
     try:
-        return _DECODER.decode(octets.decode())
+        return from_json(octets)
     except (ValueError, RecursionError) as error:
         raise Refused("malformed", "not JSON") from error
 
@@ -35,13 +58,9 @@ def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-_DECODER = json.JSONDecoder(parse_constant=_refuse)  # json.loads would make one for each call
+_STRICT = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+_DECODER = json.JSONDecoder(parse_constant=_refuse)
 _ENCODER = json.JSONEncoder(separators=(",", ":"))
-
-
-def encode(value: Any) -> bytes:
-    """JSON octets, as short as they can be."""
-    return _ENCODER.encode(value).encode()
 
 
 def identifier(text: str) -> int:

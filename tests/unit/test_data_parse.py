@@ -2,12 +2,15 @@
 
 import math
 import tarfile
+from email.parser import BytesHeaderParser
+from email.policy import compat32
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data import headers
 from data.parse import BODY_LIMIT, MOST_HEADER_LINES, MOST_LINES, Unreadable, parse, sender
 from data.schema import Message
 
@@ -185,6 +188,36 @@ def test_hostile_samples_of_other_parsers_are_survived(real_mail: Path) -> None:
 def test_the_sender_of_a_header_is_that_of_the_whole_mail(header: bytes) -> None:
     """Reports go to the one that authentication was about."""
     assert sender(header) == parse(header).sender
+
+
+PIECES = (
+    b"From: ann@home.example\r\n",
+    b"FROM:Ann Lee <Ann@Home.example>\r\n",
+    b"from : bob@home.example\r\n",
+    b"From: eve@evil.example\n",
+    b"From:\r\n eve@evil.example\r\n",
+    b"From eve@evil.example\r\n",
+    b"From: \xe9ve@evil.example\r\n",
+    b"From: a@b.example\r\x0bFrom: c@d.example\r\n",
+    b"From-Whom: eve@evil.example\r\n",
+    b"X: y\r\n",
+    b"X y\r\n",
+    b"X: y\x0c\x85\xe2\x80\xa8\r\n",
+    b": y\r\n",
+    b" folded\r\n",
+    b"\tFrom: eve@evil.example\r\n",
+    b"\r\n",
+    b"\r",
+    b"\0",
+)
+
+
+@given(st.lists(st.sampled_from(PIECES), max_size=6).map(b"".join))
+def test_a_header_that_needs_no_parser_is_read_as_the_parser_reads_it(header: bytes) -> None:
+    """A sender that is one for authentication and another for reports could have ours sent to a stranger."""
+    by_parser = headers.addresses(BytesHeaderParser(policy=compat32).parsebytes(header), "From")
+
+    assert sender(header) == next(iter(by_parser), ("", ""))[1]
 
 
 def test_a_mail_of_nothing_but_short_lines_costs_no_more_than_a_large_one() -> None:

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from serving.mail import split
-from serving.trace import Trace, read_words, stamp, stamped, without_return_path
+from serving.mail import LARGEST_HEADER, split
+from serving.trace import Trace, header_size, read_words, stamp, stamped, without_return_path
 
 NOW = datetime(2026, 11, 25, 15, tzinfo=UTC)
 MAIL = b"From: ops@bank.example\r\n\r\nx\r\n"
@@ -74,6 +74,34 @@ def test_an_address_is_kept_in_its_usual_form(client_ip: str, kept: str) -> None
 
     assert found is not None
     assert found.client_ip == kept
+
+
+@pytest.mark.parametrize(
+    ("mail", "header"),
+    [
+        (b"A: b\r\n\r\nx", b"A: b"),
+        (b"A: b\n\nx", b"A: b"),
+        (b"A: b\r\n\nx", b"A: b"),
+        (b"A: b\n\r\nx\r\n\r\n", b"A: b"),
+        (b"\r\nx\r\n\r\n", b""),
+        (b"\nx\n\n", b""),
+        (b"\n\nx", b""),
+        (b"A: b\r\n", b"A: b\r\n"),
+        (b"A: b\r\r\n\r\n", b"A: b\r"),
+        (b"", b""),
+    ],
+)
+def test_a_header_ends_before_the_first_empty_line(mail: bytes, header: bytes) -> None:
+    """However its lines end."""
+    assert mail[: header_size(mail)] == header
+
+
+@pytest.mark.parametrize("longer", [-1, 0, 1])
+def test_no_more_is_looked_at_than_a_header_may_have(longer: int) -> None:
+    """A mail without an empty line costs no more for that."""
+    mail = b"x" * (LARGEST_HEADER + longer) + b"\r\n\r\nbody"
+
+    assert header_size(mail) == LARGEST_HEADER + min(longer, 0)
 
 
 def test_what_a_stranger_wrote_below_our_stamp_is_not_it() -> None:

@@ -1,6 +1,5 @@
 """What recipients answer: kept for whoever passes it on, each once, and no more in a day than a person writes."""
 
-import json
 from typing import Literal
 
 from serving.queue.limits import check_recipient
@@ -8,6 +7,7 @@ from serving.queue.store import intake
 from serving.queue.store.hops import NORMAL
 from serving.queue.store.intake import NewMessage
 from serving.queue.store.transaction import Transaction
+from serving.queue.values import from_json
 
 MOST_IN_A_DAY = 20
 """Answers to one notification."""
@@ -44,5 +44,5 @@ def keep(transaction: Transaction, about: int, recipient: bytes, address: bytes,
 
 def _is_of_ours(facts: str) -> bool:
     """Whether it is a digest, a notice or somebody's answer: nothing of these has an address for answers."""
-    held = json.loads(facts)
+    held = from_json(facts)
     return "notice" in held or "answer" in held or held.get("waiver") == "digest"

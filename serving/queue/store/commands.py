@@ -1,6 +1,5 @@
 """Commands of the directory: each is one transaction and answers with one row."""
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -23,7 +22,7 @@ from serving.queue.store import (
 )
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction
-from serving.queue.values import identifier
+from serving.queue.values import as_json, from_json, identifier
 
 Answer = dict[str, Any]
 REACTIONS = frozenset(offsets.STEPS)
@@ -45,8 +44,8 @@ def enroll_recipient(
         lookup=bytes.fromhex(lookup),
         address=bytes.fromhex(address),
         certificate=sealed,
-        wishes=json.dumps(wishes),
-        policy=json.dumps(policy),
+        wishes=as_json(wishes),
+        policy=as_json(policy),
     )
     woken = wallets.wake_recipient(transaction, bytes.fromhex(lookup), transaction.topology.digest_entry, "enrolled")
     return {"lookup": lookup, "woken": woken}
@@ -64,8 +63,8 @@ def change_certificate(transaction: Transaction, lookup: str, certificate: str |
         lookup,
         bytes(row["address"]).hex(),
         certificate,
-        json.loads(row["wishes"]),
-        json.loads(row["policy"]),
+        from_json(row["wishes"]),
+        from_json(row["policy"]),
     )
     return {"changed": True}
 
@@ -73,11 +72,9 @@ def change_certificate(transaction: Transaction, lookup: str, certificate: str |
 def change_wishes(transaction: Transaction, lookup: str, wishes: Mapping[str, Any], held: Mapping[str, Any]) -> Answer:
     """Give an enrolled recipient these wishes in place of `held`; nothing changes where others are there meanwhile."""
     row = transaction.one("recipient", lookup=bytes.fromhex(lookup))
-    if row is None or json.loads(row["wishes"]) != held:
+    if row is None or from_json(row["wishes"]) != held:
         return {"changed": False}
-    after = transaction.run(
-        "change_wishes", lookup=bytes.fromhex(lookup), wishes=json.dumps(wishes), before=row["wishes"]
-    )
+    after = transaction.run("change_wishes", lookup=bytes.fromhex(lookup), wishes=as_json(wishes), before=row["wishes"])
     return {"changed": after.rowcount == 1}
 
 
@@ -131,8 +128,8 @@ def open_intent(
     """
     row = transaction.one("intent", key=key)
     if row is not None:
-        outcome = None if row["outcome"] is None else json.loads(row["outcome"])
-        return {"state": row["state"], "outcome": outcome, "reference": json.loads(row["payload"]).get("reference")}
+        outcome = None if row["outcome"] is None else from_json(row["outcome"])
+        return {"state": row["state"], "outcome": outcome, "reference": from_json(row["payload"]).get("reference")}
     if accounts or reserve:
         transaction.lock("lock_ledger")
     for account in accounts:
@@ -140,7 +137,7 @@ def open_intent(
         if known is not None and known["currency"] != payload.get("currency"):
             raise Refused("malformed", "an account is in another currency; see CLARION_CURRENCY")
     of = None if notification is None else identifier(notification)
-    transaction.run("insert_intent", key=key, verb=verb, notification=of, payload=json.dumps(payload))
+    transaction.run("insert_intent", key=key, verb=verb, notification=of, payload=as_json(payload))
     if reserve is not None:
         _post(transaction, reserve, of)
     return {"state": "opened", "outcome": None, "reference": None}
@@ -151,8 +148,8 @@ def remember_intent(transaction: Transaction, key: str, reference: str) -> Answe
     row = transaction.one("intent", key=key)
     if row is None or row["state"] != "open":
         raise Refused("not_found", "no such intent is open")
-    payload = {**json.loads(row["payload"]), "reference": reference}
-    transaction.run("update_intent", key=key, payload=json.dumps(payload))
+    payload = {**from_json(row["payload"]), "reference": reference}
+    transaction.run("update_intent", key=key, payload=as_json(payload))
     return {"reference": reference}
 
 
@@ -170,7 +167,7 @@ def close_intent(
         raise Refused("not_found", "no such intent; open it first")
     if row["state"] != "open":
         return {"state": row["state"], "posted": False}
-    transaction.run("close_intent", key=key, state=state, outcome=json.dumps(outcome))
+    transaction.run("close_intent", key=key, state=state, outcome=as_json(outcome))
     credited = wallets.credited(transfer) if transfer is not None else []
     for wallet in credited:  # rows before the ledger, as every hop locks them
         wallets.wake(transaction, wallet)

@@ -1,11 +1,11 @@
 """Commands for who may send: senders, and the keys or subjects that they are known by. A key comes as its digest."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from serving.errors import Refused
 from serving.queue.store.transaction import Transaction
+from serving.queue.values import as_json
 
 Answer = dict[str, Any]
 
@@ -26,7 +26,7 @@ def enroll_principal(
     """
     if not id:
         raise Refused("malformed", "the empty name is reserved for digests")
-    transaction.run("insert_principal", id=id, name=name, policy=json.dumps(policy))
+    transaction.run("insert_principal", id=id, name=name, policy=as_json(policy))
     transaction.run("delete_domains", principal=id)
     for domain in domains:
         transaction.run("insert_domain", domain=domain, principal=id)

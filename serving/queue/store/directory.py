@@ -3,7 +3,6 @@
 Octets are hexadecimal in parameters and rows, ids are decimal strings, times are seconds since the epoch.
 """
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -12,7 +11,7 @@ from serving.errors import Refused
 from serving.queue.store import audit, commands, escalations, resealing, webhooks
 from serving.queue.store.database import Row
 from serving.queue.store.transaction import MAX_ID, Transaction
-from serving.queue.values import identifier
+from serving.queue.values import from_json, identifier
 
 Rows = list[dict[str, Any]]
 Query = Callable[..., Rows]
@@ -277,5 +276,5 @@ def _value(name: str, value: Any) -> Any:
     if name in _IDS and isinstance(value, int):
         return str(value)
     if name in _JSON and isinstance(value, str):
-        return json.loads(value)
+        return from_json(value)
     return value

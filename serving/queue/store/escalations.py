@@ -1,6 +1,5 @@
 """How urgent mail escalates: the sealed chain of a recipient, the watch over a notification, and what it sends on."""
 
-import json
 from typing import Any
 
 from serving.errors import Refused
@@ -9,7 +8,7 @@ from serving.queue.store import intake
 from serving.queue.store.hops import URGENT
 from serving.queue.store.intake import NewMessage
 from serving.queue.store.transaction import Transaction
-from serving.queue.values import identifier
+from serving.queue.values import from_json, identifier
 
 Answer = dict[str, Any]
 Rows = list[dict[str, Any]]
@@ -58,7 +57,7 @@ def watched(transaction: Transaction, id: str) -> Rows:
     row = transaction.one("watched", id=identifier(id))
     if row is None:
         return []
-    facts = json.loads(row["facts"])
+    facts = from_json(row["facts"])
     return [
         {
             "state": row["state"],
@@ -82,7 +81,7 @@ def escalate(transaction: Transaction, watch: str, round: int, step: int, recipi
     people = (bytes.fromhex(recipient), bytes.fromhex(address))
     check_recipient(*people)
     held = transaction.one("watch", id=identifier(watch))
-    about = None if held is None else json.loads(held["facts"]).get("watch")
+    about = None if held is None else from_json(held["facts"]).get("watch")
     row = None if about is None else transaction.one("notification", id=identifier(about))
     if row is None:
         raise Refused("not_found", "no such watch")

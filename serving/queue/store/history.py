@@ -1,6 +1,5 @@
 """The history's counters: store rows that the classifier's features are made of, grown once a (notification, kind)."""
 
-import json
 import math
 import struct
 from collections.abc import Iterable, Sequence
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 from serving.errors import Refused
 from serving.queue.store.database import Parameters
 from serving.queue.store.transaction import Transaction
+from serving.queue.values import as_json
 
 RECORD = struct.Struct("<32sqdq")
 EXPECTED = struct.Struct("<32sd")
@@ -56,7 +56,7 @@ def _ripen(transaction: Transaction, told: Sequence[tuple[int, Sequence[Incremen
     for message in messages:
         transaction.lock("lock_message", message=message)
     stages = [name for name, place in transaction.topology.places.items() if place.analyses]
-    rows = transaction.all("messages_waiting", messages=json.dumps(messages), stages=json.dumps(stages))
+    rows = transaction.all("messages_waiting", messages=as_json(messages), stages=as_json(stages))
     waiting = {row["message"] for row in rows}
     kept = [{"message": message, **_row(each)} for message, fresh in told if message in waiting for each in fresh]
     if kept:
@@ -72,11 +72,11 @@ def _ripe(
     """What was kept for each of these messages, which is taken away, and what comes now; the messages in the order in
     which their last notification was analysed."""
     increments: dict[int, list[Increment]] = {message: [] for message in messages}
-    kept = transaction.all("growth", messages=json.dumps(messages))
+    kept = transaction.all("growth", messages=as_json(messages))
     for row in kept:
         increments[row["message"]].append(Increment(row["key"], row["count"], row["at"], row["link"]))
     if kept:
-        transaction.run("delete_growth", messages=json.dumps(messages))
+        transaction.run("delete_growth", messages=as_json(messages))
     for message, fresh in told:
         if message in increments:
             increments[message] = [*increments.pop(message), *fresh]  # behind those that were last before it
@@ -106,7 +106,7 @@ def _grow(transaction: Transaction, increments: Iterable[Increment]) -> None:
         grown[each.key] = count + each.count, max(last, each.at), link or each.link
     if grown:
         keys = sorted(grown)
-        rows = json.dumps([grown[key] for key in keys])
+        rows = as_json([grown[key] for key in keys])
         transaction.run("grow_counters", keys=b"".join(keys), rows=rows)
 
 

@@ -1,6 +1,5 @@
 """Claiming work and moving it on. Every function is a verb: it runs inside one transaction of the committer."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -12,6 +11,7 @@ from serving.queue.store.database import Row
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction, merged
 from serving.queue.topology import Edge, Place
+from serving.queue.values import from_json
 
 URGENT, NORMAL = 0, 1
 GIVEN_UP = {
@@ -101,7 +101,7 @@ def complete(transaction: Transaction, name: LeaseName, outcome: str, pending: P
         transaction.later("insert_envelope", id=name.id, body=pending.envelope)
     if edge.kind == "stage" and transaction.topology.places[edge.to].requires:
         has_envelope = pending.envelope is not None or bool(row["has_envelope"])
-        _require(transaction, name.id, transaction.topology.places[edge.to], json.loads(facts), has_envelope)
+        _require(transaction, name.id, transaction.topology.places[edge.to], from_json(facts), has_envelope)
     _move(transaction, row, edge, facts, until)
     transaction.event(name.id, stage, outcome, edge.to, pending.facts)
     watches.tell(transaction, row, outcome, pending.facts)
@@ -135,7 +135,7 @@ def dead(transaction: Transaction, name: LeaseName, cause: str) -> None:
 
 def bury(transaction: Transaction, row: Row, kind: str, cause: str) -> None:
     """The end as a dead letter, by an event of that kind; Refused `incomplete` for what was delivered."""
-    if "receipt" in json.loads(row["facts"]):
+    if "receipt" in from_json(row["facts"]):
         raise Refused("incomplete", "the receiver has it; it is settled, not given up")
     _give_back(transaction, row)
     _move(transaction, row, Edge("end", "dead"), row["facts"], None)
@@ -215,7 +215,7 @@ def _give_back(transaction: Transaction, row: Row) -> None:
     held = transaction.one("account", account=account)
     if held is None or not held["balance"]:
         return
-    payer = json.loads(row["facts"]).get("hold", {}).get("account") or f"wallet:{bytes(row['recipient']).hex()}"
+    payer = from_json(row["facts"]).get("hold", {}).get("account") or f"wallet:{bytes(row['recipient']).hex()}"
     payer = "advances" if payer.startswith("debt:") else payer  # nothing is owed for what was not delivered
     back = [Posting(account, -held["balance"]), Posting(payer, held["balance"])]
     wallets.wake_credited(transaction, {posting.account: posting.amount for posting in back})

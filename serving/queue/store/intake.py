@@ -1,6 +1,5 @@
 """What brings new notifications: `accept` for a sender's message, `bundle` for a digest of what was deferred."""
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,6 +8,7 @@ from serving.errors import Refused
 from serving.queue.limits import check_recipient
 from serving.queue.store.hops import NORMAL, URGENT
 from serving.queue.store.transaction import Transaction, merged
+from serving.queue.values import from_json
 
 KEPT_EACH = 7 * 86_400.0
 """Seconds for which a key of each recipient is known."""
@@ -183,6 +183,6 @@ def insert(transaction: Transaction, new: NewMessage, stage: str, kind: str) -> 
             priority=new.priority,
             facts=facts,
         )
-        transaction.event(ids[-1], None, kind, stage, json.loads(facts))
+        transaction.event(ids[-1], None, kind, stage, from_json(facts))
     transaction.touched.add(stage)
     return Ids(message, tuple(ids))

@@ -1,13 +1,12 @@
 """What an operator does by hand: look at what waits, let it go on, give it up, send a dead letter again."""
 
-import json
 from typing import Any
 
 from serving.errors import Refused
 from serving.queue.store import hops, intake
 from serving.queue.store.intake import NewMessage
 from serving.queue.store.transaction import Transaction, merged
-from serving.queue.values import identifier
+from serving.queue.values import from_json, identifier
 
 Answer = dict[str, Any]
 
@@ -39,7 +38,7 @@ def replay(transaction: Transaction, id: str) -> Answer:
     row = transaction.one("dead_letter", id=identifier(id))
     if row is None:
         raise Refused("not_found", "no such dead letter")
-    facts = json.loads(row["facts"])
+    facts = from_json(row["facts"])
     if "replayed" in facts:
         raise Refused("key_conflict", "it was sent again already")
     if not row["body"]:
@@ -60,4 +59,4 @@ def _beginning(transaction: Transaction, id: str) -> tuple[str, dict[str, Any]]:
     row = transaction.one("first_event", id=identifier(id))
     if row is None or row["next"] not in transaction.topology.places:
         return transaction.topology.entry, {}
-    return row["next"], json.loads(row["detail"])
+    return row["next"], from_json(row["detail"])

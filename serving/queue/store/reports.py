@@ -1,6 +1,5 @@
 """What senders are told became of their mail, and what was said later of mail that a receiver had taken."""
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +7,7 @@ from serving.errors import Refused
 from serving.queue.store import intake, suppression, watches
 from serving.queue.store.database import Row
 from serving.queue.store.transaction import Transaction
-from serving.queue.values import identifier
+from serving.queue.values import from_json, identifier
 
 Answer = dict[str, Any]
 
@@ -26,7 +25,7 @@ def report(transaction: Transaction, about: str, action: str, recipient: str, ad
     number = identifier(about)
     _locked(transaction, number)
     for row in transaction.all("reported", id=number):
-        detail = json.loads(row["detail"])
+        detail = from_json(row["detail"])
         if detail["action"] == action:
             return {"id": detail["as"], "fresh": False}
     octets = (bytes.fromhex(text) for text in (recipient, address, body))
@@ -52,7 +51,7 @@ def bounce(
     number = identifier(id)
     row = _locked(transaction, number)
     is_told = int(action == "delayed")  # the next server still tries, and says so itself if it ends
-    facts = json.loads(row["facts"])
+    facts = from_json(row["facts"])
     fresh = "receipt" in facts and bool(
         transaction.run("insert_bounce", id=number, action=action, reply=reply, is_told=is_told).rowcount
     )

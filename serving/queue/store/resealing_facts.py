@@ -3,13 +3,13 @@
 The first 6 characters of base64 hold the key's id, and the first 48 the 36 octets that no two sealings have in common.
 """
 
-import json
 from base64 import b64decode, b64encode
 from binascii import Error
 from collections import Counter
 from typing import Any
 
 from serving.queue.store.transaction import Transaction, merged
+from serving.queue.values import from_json
 
 HEAD = 36
 _KEY = 4
@@ -34,7 +34,7 @@ def page(transaction: Transaction, current: bytes, after: int, count: int) -> li
 def replace(transaction: Transaction, notification: int, head: bytes, sealed: bytes) -> int:
     """1 where the blob that begins with `head` still stood and this one took its place, else 0."""
     row = transaction.one("live_facts", id=notification)
-    held = _octets(json.loads(row["facts"]).get("results", "")) if row is not None else b""
+    held = _octets(from_json(row["facts"]).get("results", "")) if row is not None else b""
     if row is None or held[:HEAD] != head or len(held) != len(sealed):
         return 0
     facts = merged(row["facts"], {"results": b64encode(sealed).decode()})

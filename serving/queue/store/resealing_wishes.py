@@ -1,10 +1,10 @@
 """The one wish that is sealed: a recipient's lists of senders and words (`lists`, in hexadecimal)."""
 
-import json
 from collections import Counter
 from typing import Any
 
 from serving.queue.store.transaction import Transaction
+from serving.queue.values import as_json, from_json
 
 _DIGITS = 2
 
@@ -23,7 +23,7 @@ def page(transaction: Transaction, current: bytes, after: bytes, count: int) -> 
 def replace(transaction: Transaction, recipient: bytes, head: bytes, sealed: bytes) -> int:
     """1 where the blob that begins with `head` still stood and this one took its place, else 0."""
     row = transaction.one("recipient", lookup=recipient)
-    wishes = {} if row is None else json.loads(row["wishes"])
+    wishes = {} if row is None else from_json(row["wishes"])
     held = wishes.get("lists")
     if (
         row is None
@@ -32,5 +32,5 @@ def replace(transaction: Transaction, recipient: bytes, head: bytes, sealed: byt
         or len(held) != _DIGITS * len(sealed)
     ):
         return 0
-    after = json.dumps({**wishes, "lists": sealed.hex()})
+    after = as_json({**wishes, "lists": sealed.hex()})
     return transaction.run("change_wishes", lookup=recipient, wishes=after, before=row["wishes"]).rowcount

@@ -1,6 +1,5 @@
 """One transaction of the store, as the verbs see it."""
 
-import json
 import secrets
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -13,7 +12,7 @@ from serving.errors import Refused
 from serving.queue.limits import MAX_FACTS
 from serving.queue.store.database import Cursor, Database, Parameters, Row, statement
 from serving.queue.topology import Topology
-from serving.queue.values import encode
+from serving.queue.values import as_json, encode, from_json
 
 MAX_ID = 1 << 63
 
@@ -198,7 +197,7 @@ class Transaction:
             stage=stage,
             kind=kind,
             next=next_,
-            detail=json.dumps(detail) if detail else "{}",
+            detail=as_json(detail) if detail else "{}",
         )
 
     def new_id(self) -> int:
@@ -227,10 +226,10 @@ class Transaction:
 
     def _foresee(self, leases: list[int], keys: set[tuple[str, str]]) -> None:
         if len(leases) > 1:
-            rows = self.all("leased_among", ids=json.dumps(leases))
+            rows = self.all("leased_among", ids=as_json(leases))
             self._leases = {(row["id"], row["fence"], row["owner"]): row for row in rows}
         if len(keys) > 1:
-            rows = self.all("find_idempotency_among", keys=json.dumps(sorted(keys)))
+            rows = self.all("find_idempotency_among", keys=as_json(sorted(keys)))
             self._keys = {**dict.fromkeys(keys), **{(row["principal"], row["key"]): row for row in rows}}
 
     @contextmanager
@@ -264,7 +263,7 @@ class Transaction:
         for name, takes_all in WAITING.items() if waiting else ():
             rows = [parameters for each, parameters in waiting if each == name]
             if rows and takes_all:
-                self.database.run(name, {"now": self.now, "rows": json.dumps(_numbered(rows))})
+                self.database.run(name, {"now": self.now, "rows": as_json(_numbered(rows))})
             elif rows:
                 self.database.run_many(name, [{"now": self.now, **parameters} for parameters in rows])
         following, self._then, self._begun = self._then, [], (0, 0)
@@ -320,7 +319,7 @@ def merged(facts: str, more: Mapping[str, Any]) -> str:
     """The facts with more of them, as JSON; Refused when they grow over the limit."""
     if not more:
         return facts
-    octets = encode({**json.loads(facts), **more})
+    octets = encode({**from_json(facts), **more})
     if len(octets) > MAX_FACTS:
         raise Refused("too_large", f"facts over {MAX_FACTS} octets")
     return octets.decode()

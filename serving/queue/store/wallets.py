@@ -1,6 +1,5 @@
 """What follows when a wallet gets money: its owner's debt is paid, and mail that waited for the money goes on."""
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,6 +7,7 @@ from serving.queue.store import ledger
 from serving.queue.store.database import Row
 from serving.queue.store.ledger import Posting
 from serving.queue.store.transaction import Transaction
+from serving.queue.values import as_json, from_json
 
 _WALLET, _SENDER = "wallet:", "wallet:sender:"
 
@@ -27,8 +27,8 @@ def repay(transaction: Transaction, intent: Row, wallet: str, currency: str) -> 
         return
     key = f"{intent['key']}:repaid"
     ledger.transfer(transaction, key, [Posting(wallet, -amount), Posting(debt, amount)], currency)
-    payload = {"payer": json.loads(intent["payload"]).get("payer", ""), "amount": amount, "currency": currency}
-    transaction.run("insert_intent", key=key, verb="release", notification=None, payload=json.dumps(payload))
+    payload = {"payer": from_json(intent["payload"]).get("payer", ""), "amount": amount, "currency": currency}
+    transaction.run("insert_intent", key=key, verb="release", notification=None, payload=as_json(payload))
 
 
 def void_card(transaction: Transaction, notification: int) -> None:
@@ -40,8 +40,8 @@ def void_card(transaction: Transaction, notification: int) -> None:
     key = f"{notification}:void"
     if held is None or held["state"] != "done" or transaction.one("intent", key=key) is not None:
         return
-    payload = {**json.loads(held["payload"]), "reference": json.loads(held["outcome"]).get("reference", "")}
-    transaction.run("insert_intent", key=key, verb="void", notification=None, payload=json.dumps(payload))
+    payload = {**from_json(held["payload"]), "reference": from_json(held["outcome"]).get("reference", "")}
+    transaction.run("insert_intent", key=key, verb="void", notification=None, payload=as_json(payload))
 
 
 def wake_credited(transaction: Transaction, amounts: Mapping[str, int]) -> None:

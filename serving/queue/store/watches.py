@@ -5,12 +5,12 @@ A notification that is watched says so in its fact `watched`, the watch's id. A 
 is about. The notifications that a watch sends to further people name it too, with the `escalated` step that they are.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from serving.queue.store.database import Row
 from serving.queue.store.transaction import Transaction, merged
+from serving.queue.values import from_json
 
 TOLD = frozenset({"escalated", "acknowledged", "exhausted", "unwatched"})
 """Outcomes of a watch that the watched notification's history tells as well."""
@@ -38,7 +38,7 @@ def acknowledged(transaction: Transaction, notification: int, kind: str, at: flo
     held = None if watch is None else transaction.one("watch", id=watch)
     if row is None or watch is None or held is None:
         return
-    known, step = json.loads(held["facts"]), json.loads(row["facts"]).get("escalated")
+    known, step = from_json(held["facts"]), from_json(row["facts"]).get("escalated")
     if "acknowledged" not in known:
         said = {"at": at, **(step or {"round": 0, "step": 0})}
         transaction.run("note", id=watch, facts=merged(held["facts"], {"acknowledged": said}))
@@ -52,7 +52,7 @@ def tell(transaction: Transaction, row: Row, outcome: str, facts: Mapping[str, A
     """Where the row is a watch: what it did, in the history of what it watches."""
     if outcome not in TOLD:
         return
-    about = json.loads(row["facts"]).get("watch")
+    about = from_json(row["facts"]).get("watch")
     if about is not None:
         transaction.event(int(about), row["stage"], outcome, None, facts.get(outcome) or {})
 
@@ -65,7 +65,7 @@ def given_up(transaction: Transaction, row: Row) -> None:
 def _watch_of(facts: str) -> int | None:
     if '"watched"' not in facts:  # all but few, and looking is cheaper than reading
         return None
-    watch = json.loads(facts).get("watched")
+    watch = from_json(facts).get("watched")
     return None if watch is None else int(watch)
 
 

@@ -5,13 +5,12 @@ The row of an event is made in the transaction of the hop, where the sender's po
 own.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from serving.errors import Refused
 from serving.queue.store.transaction import Transaction, earliest
-from serving.queue.values import identifier
+from serving.queue.values import as_json, from_json, identifier
 
 Answer = dict[str, Any]
 
@@ -38,7 +37,7 @@ def claim_webhooks(
     senders = sorted(transaction.all("webhook_senders"), key=lambda row: (row["id"] <= after, row["id"]))
     events: list[Answer] = []
     for sender in senders:
-        webhook = json.loads(sender["policy"]).get("webhook", {})
+        webhook = from_json(sender["policy"]).get("webhook", {})
         room = min(each - busy.get(sender["id"], 0), count - len(events))
         if not webhook.get("url"):  # it was taken away while an event was written down
             transaction.run("give_up_webhooks", principal=sender["id"], reply="there is no webhook any more")
@@ -113,7 +112,7 @@ def replay_webhooks(transaction: Transaction, notification: str = "0", principal
 def webhook(transaction: Transaction, principal: str) -> list[Answer]:
     """A sender's webhook, and how many events there are in each state."""
     row = transaction.one("principal", id=principal)
-    stated = {} if row is None else json.loads(row["policy"]).get("webhook", {})
+    stated = {} if row is None else from_json(row["policy"]).get("webhook", {})
     if "url" not in stated:
         return []
     counts = {row["state"]: row["count"] for row in transaction.all("webhook_counts", principal=principal)}
@@ -139,7 +138,7 @@ def _claimed(
             "notification": str(row["notification"]),
             "message": str(row["message"]),
             "via": None if row["via"] is None else str(row["via"]),
-            "replays": json.loads(row["facts"]).get("replays"),
+            "replays": from_json(row["facts"]).get("replays"),
             **{name: row[name] for name in ("event", "reason", "at", "attempt")},
             "principal": principal,
             **stated,
@@ -153,7 +152,7 @@ def _webhook(transaction: Transaction, principal: str) -> dict[str, Any]:
     row = transaction.one("lock_principal", id=principal)
     if row is None:
         raise Refused("not_found", "no such sender, or it is revoked")
-    stated: dict[str, Any] = json.loads(row["policy"]).get("webhook", {})
+    stated: dict[str, Any] = from_json(row["policy"]).get("webhook", {})
     return stated
 
 
@@ -162,7 +161,7 @@ def _change(transaction: Transaction, principal: str, **values: Any) -> None:
     row = transaction.one("lock_principal", id=principal)
     if row is None:
         return
-    policy = json.loads(row["policy"])
+    policy = from_json(row["policy"])
     webhook = {**policy.get("webhook", {}), **values}
     policy["webhook"] = {name: value for name, value in webhook.items() if value is not None}
-    transaction.run("set_policy", id=principal, policy=json.dumps(policy))
+    transaction.run("set_policy", id=principal, policy=as_json(policy))
