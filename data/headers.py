@@ -28,7 +28,9 @@ def raw_field(mail: Mail, name: str) -> str:
         value = mail.get(name)
     except (LookupError, ValueError, TypeError, IndexError):
         return ""
-    text = str(value or "")[:_FIELD_LIMIT].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+    if not value:
+        return ""
+    text = str(value)[:_FIELD_LIMIT].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     return " ".join(text.split())
 
 
@@ -78,8 +80,7 @@ def parent_id(mail: Mail) -> str | None:
 
 def date(mail: Mail) -> float:
     """Seconds since the epoch by Date, else by the newest Received; 0.0 where neither can be read."""
-    received = raw_field(mail, "Received").rpartition(";")[2]
-    return _seconds(raw_field(mail, "Date")) or _seconds(received)
+    return _seconds(raw_field(mail, "Date")) or _seconds(raw_field(mail, "Received").rpartition(";")[2])
 
 
 def list_name(mail: Mail) -> str:

@@ -3,7 +3,7 @@
 import re
 from email import message_from_bytes
 from email.message import Message as Mail
-from email.parser import BytesHeaderParser
+from email.parser import BytesHeaderParser, BytesParser
 from email.policy import compat32
 from hashlib import blake2b
 
@@ -94,11 +94,23 @@ def _first(raw: bytes, lines: int) -> bytes:
 def _read(raw: bytes) -> tuple[Mail, str]:
     """The headers and the visible text; a mail nested too deep for the parser keeps its headers and its raw text."""
     try:
-        mail = message_from_bytes(raw, policy=compat32)
+        mail = _single(raw) or message_from_bytes(raw, policy=compat32)
         return mail, visible_text(mail)
     except _PARSER_FAILURES:
         head, _, body = raw.replace(b"\r\n", b"\n").partition(b"\n\n")
         return BytesHeaderParser(policy=compat32).parsebytes(head), clean(body.decode("utf-8", "replace"))
+
+
+def _single(raw: bytes) -> Mail | None:
+    """The mail where it has one part, which the parser would only put together again line by line; else None."""
+    end = _HEADER_END.search(raw)
+    if end is None:
+        return None
+    mail = BytesParser(policy=compat32).parsebytes(raw[: end.end()])
+    if mail.get_content_maintype() in ("multipart", "message") or mail.get_payload():
+        return None  # parts, or a header that ends before it seems to
+    mail.set_payload(raw[end.end() :].decode("ascii", "surrogateescape"))
+    return mail
 
 
 def _bare(mail: Mail, name: str) -> tuple[str, ...]:

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 _HIDDEN = frozenset({"script", "style", "head", "title", "template"})
 _BREAKS = frozenset({"p", "br", "div", "tr", "li", "h1", "h2", "h3", "h4", "blockquote", "pre", "table"})
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-_ASCII_CONTROL = {code: " " for code in range(128) if _CONTROL.match(chr(code))}
+_ASCII = bytes(32 if _CONTROL.match(chr(code)) else code for code in range(256))
 _HTML_LIMIT = 400_000  # characters of markup worth reading
 
 
@@ -28,7 +28,7 @@ def clean(text: str) -> str:
     """Text that any database, tokenizer and terminal takes: no lone surrogate, no control but \\n and \\t."""
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if text.isascii():
-        return text.translate(_ASCII_CONTROL)
+        return text.encode().translate(_ASCII).decode()  # of octets it is a tenth of the work
     return _CONTROL.sub(" ", text.encode("utf-8", "replace").decode("utf-8"))
 
 
