@@ -1,10 +1,12 @@
 """Mail addresses and domains in the one spelling that this project compares: lower case, domain as A-labels."""
 
 import re
+from functools import lru_cache
 
 import idna
 
 _LABEL = re.compile(r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_BREAKING = re.compile(r"[\r\n\0<>]")
 _LONGEST_DOMAIN = 253
 
 
@@ -14,6 +16,12 @@ def canonical_domain(domain: str) -> str | None:
     Address literals (`[192.0.2.1]`) and single labels are no domains here: nobody can own them.
     """
     name = domain.strip().rstrip(".").lower()
+    return _canonical(name) if len(name) <= _LONGEST_DOMAIN else None
+
+
+@lru_cache(maxsize=4096)
+def _canonical(name: str) -> str | None:
+    """What a mail names, each of its stages asks for again."""
     if not name.isascii():
         name = _to_ascii(name)
     labels = name.split(".")
@@ -25,7 +33,7 @@ def canonical_domain(domain: str) -> str | None:
 def domain_of(address: str) -> str | None:
     """The canonical domain of a bare address; None where it is no address with a domain (RFC 5321 4.1.2)."""
     local, at, domain = address.strip().rpartition("@")
-    if not at or not local or any(character in address.strip() for character in "\r\n\0<>"):
+    if not at or not local or _BREAKING.search(address.strip()):
         return None
     return canonical_domain(domain)
 

@@ -3,7 +3,7 @@
 import math
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from serving.errors import Refused
 from serving.queue.store.database import Parameters
@@ -14,12 +14,11 @@ RECORD = struct.Struct("<32sqdq")
 EXPECTED = struct.Struct("<32sd")
 
 
-@dataclass(frozen=True, slots=True)
-class Increment:
-    """`count` more for the counter, seen `at` (seconds since the epoch); `link` is kept when the row has none yet."""
+class Increment(NamedTuple):
+    """So many `more` for the counter, seen `at` (seconds since the epoch); `link` is kept when the row has none yet."""
 
     key: bytes
-    count: int
+    more: int
     at: float
     link: int
 
@@ -28,7 +27,7 @@ def unpack(records: bytes) -> list[Increment]:
     """The increments in an array of the wire."""
     if len(records) % RECORD.size:
         raise Refused("malformed", f"increments come in records of {RECORD.size} octets")
-    increments = [Increment(*fields) for fields in RECORD.iter_unpack(records)]
+    increments = list(map(Increment._make, RECORD.iter_unpack(records)))
     if not all(math.isfinite(each.at) for each in increments):
         raise Refused("malformed", "an increment is seen at no time")
     return increments
@@ -101,9 +100,9 @@ def react(transaction: Transaction, notification: int, at: float) -> bool:
 def _grow(transaction: Transaction, increments: Iterable[Increment]) -> None:
     """One row a counter, in the order of their keys, in which all brokers lock them."""
     grown: dict[bytes, tuple[int, float, int]] = {}
-    for each in increments:
-        count, last, link = grown.get(each.key, (0, each.at, 0))
-        grown[each.key] = count + each.count, max(last, each.at), link or each.link
+    for key, more, at, link in increments:
+        count, last, known = grown.get(key, (0, at, 0))
+        grown[key] = count + more, max(last, at), known or link
     if grown:
         keys = sorted(grown)
         rows = as_json([grown[key] for key in keys])
@@ -111,4 +110,4 @@ def _grow(transaction: Transaction, increments: Iterable[Increment]) -> None:
 
 
 def _row(increment: Increment) -> Parameters:
-    return {"key": increment.key, "count": increment.count, "at": increment.at, "link": increment.link}
+    return {"key": increment.key, "count": increment.more, "at": increment.at, "link": increment.link}
