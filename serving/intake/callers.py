@@ -3,12 +3,16 @@
 import ipaddress
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from serving.errors import ConfigurationError
 from serving.gateway.limits import Rates
 from serving.gateway.principals import BELIEVED, Credential, Directory, Principal, Principals
 from serving.gateway.problems import Problem
 from serving.intake.replies import NO_CALLER, Refusal
+
+REMEMBERED = 1_024
+"""Addresses whose network's owner is at hand: each of a client's mails asks."""
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
@@ -45,6 +49,7 @@ class Callers:
         self._rates = rates
         self._clock = clock
         self._networks = read_networks(networks)
+        self._owner = lru_cache(REMEMBERED)(self._owner_of)
         self._found: dict[str, tuple[float, Principal | None]] = {}
 
     async def log_in(self, key: str, address: str) -> Caller:
@@ -62,8 +67,7 @@ class Callers:
 
     async def by_network(self, address: str) -> Caller | None:
         """The caller that this address (without a zone) belongs to, by the narrowest network that holds it."""
-        found = ipaddress.ip_address(address)
-        owner = next((id_ for network, id_ in self._networks if found in network), None)
+        owner = self._owner(address)
         principal = None if owner is None else await self._principal(owner)
         return None if principal is None else Caller(principal)
 
@@ -88,6 +92,10 @@ class Callers:
         allowance = self._rates.take(caller.principal.id)
         if allowance is not None and allowance.wait:
             raise Refusal(f"450 4.7.1 Too many mails of this sender; try again in {allowance.wait} s")
+
+    def _owner_of(self, address: str) -> str | None:
+        found = ipaddress.ip_address(address)
+        return next((id_ for network, id_ in self._networks if found in network), None)
 
     async def _principal(self, id_: str) -> Principal | None:
         until, principal = self._found.get(id_, (0.0, None))

@@ -58,6 +58,7 @@ class Connection(SMTP):
         self._is_let_in = False
         self._errors, self._idle_commands = 0, 0
         self._whole: asyncio.TimerHandle | None = None
+        self._silent_until = 0.0
         super().__init__(
             _NO_HANDLER,
             data_size_limit=largest,
@@ -113,7 +114,7 @@ class Connection(SMTP):
                 transport.close()
                 return
             self._is_let_in = True
-            self._whole = self.loop.call_later(self._patience.connection, self._timeout_cb)
+            self._whole = self.loop.call_later(self._patience.connection, self._too_slow)
         super().connection_made(transport)
 
     def connection_lost(self, error: Exception | None) -> None:
@@ -232,8 +233,25 @@ class Connection(SMTP):
             self.send_away(replies.TOO_MANY_ERRORS)
         await asyncio.sleep(0)  # where it was hung up, this ends here
 
+    def _reset_timeout(self, duration: float | None = None) -> None:
+        """aiosmtpd's: something came. It would make a timer for each command; ours looks again when its time is over."""
+        self._silent_until = self.loop.time() + (duration or self._timeout_duration)
+        if self._timeout_handle is None or self._timeout_handle.when() > self._silent_until:
+            self._wait_until_silent()
+
+    def _wait_until_silent(self) -> None:
+        if self._timeout_handle is not None:
+            self._timeout_handle.cancel()
+        self._timeout_handle = self.loop.call_at(self._silent_until, self._timeout_cb)
+
     def _timeout_cb(self) -> None:
-        """Nothing came for too long, or all of it takes too long."""
+        """aiosmtpd's: nothing has come for too long, or so it seemed when the timer was made."""
+        if self.loop.time() < self._silent_until:
+            self._wait_until_silent()
+        else:
+            self._too_slow()
+
+    def _too_slow(self) -> None:
         self.send_away(replies.TOO_SLOW)
 
     def _hang_up(self) -> None:

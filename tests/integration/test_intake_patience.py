@@ -26,6 +26,19 @@ class TestTooSlow:
             assert (await talk.reply()).startswith("421 4.4.2")
             assert await talk.reply() == ""
 
+    async def test_silence_begins_anew_with_each_command(self, make_intake: MakeIntake) -> None:
+        """Who goes on is never sent away for it; who stops is, no sooner and not much later than after that time."""
+        intake = await make_intake(parts={"patience": Patience(idle=0.5)})
+        loop = asyncio.get_running_loop()
+        async with intake.talk() as talk:
+            for _ in range(6):
+                assert (await talk.say("NOOP")).startswith("250")
+                await asyncio.sleep(0.25)
+            begin = loop.time() - 0.25
+
+            assert (await talk.reply()).startswith("421 4.4.2")
+            assert 0.45 < loop.time() - begin < 5.0
+
     async def test_who_never_ends_a_mail_is_sent_away(self, make_intake: MakeIntake, eventually: Eventually) -> None:
         """However diligently it sends a little; and what it sent holds no memory."""
         intake = await make_intake(parts={"patience": Patience(idle=5.0, mail=0.5), "door": Door(9, 9, most_held=100)})

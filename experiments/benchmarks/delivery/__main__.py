@@ -44,7 +44,7 @@ class Size:
     others: int
 
 
-WHOLE = Size(repeats=5, accepted=1_000, relayed=1_500, sealed=100, accepting=30.0, urgent=60.0, others=10_000)
+WHOLE = Size(repeats=5, accepted=3_000, relayed=1_500, sealed=100, accepting=30.0, urgent=60.0, others=10_000)
 QUICK = Size(repeats=1, accepted=200, relayed=100, sealed=10, accepting=2.0, urgent=2.0, others=50)
 
 
