@@ -234,7 +234,7 @@ class Connection(SMTP):
         await asyncio.sleep(0)  # where it was hung up, this ends here
 
     def _reset_timeout(self, duration: float | None = None) -> None:
-        """aiosmtpd's: something came. It would make a timer for each command; ours looks again when its time is over."""
+        """aiosmtpd's: something came. It makes a timer for each command; ours looks again when its time is over."""
         self._silent_until = self.loop.time() + (duration or self._timeout_duration)
         if self._timeout_handle is None or self._timeout_handle.when() > self._silent_until:
             self._wait_until_silent()
