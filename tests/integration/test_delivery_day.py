@@ -27,6 +27,7 @@ from serving.queue.store.hops import Claimed, LeaseName
 from serving.sealing import UnsealingKey
 from serving.stage import Work
 from tests.integration.peers import OWNER, Store
+from tests.integration.receivers import greeted
 
 KEY = UnsealingKey(bytes(PrivateKey.generate()))
 DAY, GREY, FLAP = 86_400.0, 300.0, 600.0
@@ -40,6 +41,7 @@ class World:
     """The receivers of all domains behind one server, at the simulated time `now` (seconds since `begin`'s epoch)."""
 
     seed: int
+    pipelines: bool
     begin: float = 1_000_000.0
     now: float = 1_000_000.0
     kept: dict[str, list[tuple[float, bytes]]] = field(default_factory=dict)
@@ -60,6 +62,11 @@ class World:
 
     async def addresses(self, host: str, /) -> tuple[str, ...]:
         return (HERE if self.is_up(host.removeprefix("mx.")) else NOWHERE,)
+
+    async def handle_EHLO(
+        self, _: SMTP, session: Session, __: Envelope, hostname: str, replies: list[str]
+    ) -> list[str]:
+        return greeted(session, hostname, replies, pipelines=self.pipelines)
 
     async def handle_RCPT(self, server: SMTP, _: Session, envelope: Envelope, address: str, __: list[str]) -> str:
         domain = address.rpartition("@")[2]
@@ -189,13 +196,13 @@ def _enclose(transaction: Any, id_: int, body: bytes) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(("seed", "pipelines"), [(1, False), (2, False), (1, True), (3, True)])
 async def test_a_bad_day_loses_nothing_and_doubles_nothing_but_where_the_250_was_lost(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seed: int, pipelines: bool
 ) -> None:
     """All arrives; a lost 250 brings the same mail again, under the same Message-ID, and nothing else does."""
     monkeypatch.setattr(lanes, "PATIENCE", 0.01)
-    world, store = World(seed), Store(tmp_path / "store")
+    world, store = World(seed, pipelines), Store(tmp_path / "store")
     store.sql("PRAGMA synchronous = OFF")  # no power is cut here
     ids = fill(store)
     async with listening(world) as port:

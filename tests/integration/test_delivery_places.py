@@ -16,7 +16,8 @@ from serving.delivery.schedule import Schedule
 from serving.delivery.stage import Delivery
 from serving.errors import Temporary
 from serving.pipeline import Undeliverable
-from tests.integration.test_delivery import KEY, History, Receiver, listening, work
+from tests.integration.receivers import Receiver, listening
+from tests.integration.test_delivery import KEY, History, work
 
 
 @pytest.fixture

@@ -28,10 +28,10 @@ from serving.values import OpenByPolicy, Prediction, Receipt
 from serving.web.token import Links
 from serving.wiring import Parts, wire
 from tests.conftest import BrokerProcess
+from tests.integration.receivers import Receiver
+from tests.integration.receivers import listening as receiving
 from tests.integration.stages import always, kinds, row, working
 from tests.integration.terminal import settle
-from tests.integration.test_delivery import Receiver
-from tests.integration.test_delivery import listening as receiving
 from tests.integration.test_escalation_push import listening
 
 ADA, GRACE = "ada@ops.example", "grace@ops.example"

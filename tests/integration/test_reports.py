@@ -28,8 +28,8 @@ from serving.sealing import LookupKey, UnsealingKey
 from serving.settlement import Settlement
 from serving.stage import Handler
 from serving.values import Hold, Prediction
+from tests.integration.receivers import Receiver, listening, say
 from tests.integration.stages import always, is_at, kinds, working
-from tests.integration.test_delivery import Receiver, listening, say
 from tests.unit.bounces import shapes
 
 Eventually = Callable[..., Awaitable[None]]

@@ -20,8 +20,8 @@ from serving.pipeline import Stage
 from serving.queue.client import Client, Recipient, Submission
 from serving.stage import Handler
 from tests.intakes import Intake, MakeIntake
+from tests.integration.receivers import listening, say
 from tests.integration.stages import is_at, kinds, working
-from tests.integration.test_delivery import listening, say
 from tests.integration.test_reports import BOB, CONTENT, DAY, GATE, LOOKUP, RETURNS, TO, House, Mailboxes
 from tests.unit.bounces import shapes
 

@@ -28,9 +28,9 @@ from serving.stage import Handler, Work
 from serving.values import Prediction
 from serving.wiring import Parts, wire
 from tests.conftest import BrokerProcess
+from tests.integration.receivers import Receiver, listening
 from tests.integration.stages import kinds, working
 from tests.integration.terminal import complaint, said, settle
-from tests.integration.test_delivery import Receiver, listening
 
 ADA, BOB = "ada@home.example", "bob@home.example"
 REAL = (Stage.AUTHENTICATION, Stage.ENCRYPTION, Stage.PAYMENT, Stage.DELIVERY)

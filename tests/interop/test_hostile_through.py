@@ -18,8 +18,8 @@ from serving.intake.acceptance import Acceptance
 from serving.mail import fits_smtp, split, with_crlf
 from serving.queue.client import Client
 from tests.intakes import Intake, MakeIntake
+from tests.integration.receivers import Receiver, listening
 from tests.integration.stages import working
-from tests.integration.test_delivery import Receiver, listening
 from tests.integration.test_reports import CONTENT, LOOKUP, RETURNS, House, Mailboxes
 from tests.interop.test_intake_hostile import corpus, samples, stuffed
 from tests.unit.zones import RSA
