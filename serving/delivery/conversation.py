@@ -17,6 +17,7 @@ LONGEST_REPLY = 32_768
 _MALFORMED = -1  # the library's code for it
 _AROUND = 6
 """Octets of a line besides its words: the code, a hyphen and CRLF."""
+_AFTER_CODE = (b" ", b"-", b"\r", b"")
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _ENDS = re.compile(rb"\r\n|\n|\r")
 
@@ -99,7 +100,7 @@ class Conversation(asyncio.Protocol):
         self._library.connection_lost(exc)
 
     def _take(self, line: bytes) -> None:
-        if not line[:3].isdigit() or self._error is not None:
+        if not (line[:3].isdigit() and line[3:4] in _AFTER_CODE) or self._error is not None:
             self._fail(SMTPResponseException(_MALFORMED, f"no reply: {line[:80].decode(errors='replace')}"))
             return
         self._words.append(line[4:].strip())

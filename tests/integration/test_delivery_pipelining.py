@@ -185,6 +185,7 @@ async def test_a_refusing_receiver_that_waits_for_the_content_gets_none() -> Non
         (b"250 ok\r\n", "broke before the content was sent"),
         (b"250 ok\r\n250 o", "broke before the content was sent"),
         (b"what?\r\n", "no reply: what"),
+        (b"2500 ok\r\n", "no reply: 2500"),
         (b"250-ok\r\n" * 10_000, "a reply without end"),
         (b"2" * 100_000, "a reply without end"),
         (AGREED + b"250 2.0.0 kept\r\n", "a reply that nobody asked for"),
