@@ -29,8 +29,7 @@ class Unanswered(SMTPServerDisconnected):
 class Conversation(asyncio.Protocol):
     """Commands go out as they are written, replies are read in their order. One transaction's, not to be kept."""
 
-    def __init__(self, library: asyncio.BaseProtocol, transport: asyncio.WriteTransport) -> None:
-        self._library = library
+    def __init__(self, transport: asyncio.WriteTransport) -> None:
         self._transport = transport
         self._unread = bytearray()
         self._words: list[bytes] = []
@@ -94,10 +93,9 @@ class Conversation(asyncio.Protocol):
         self._fail(self._lost())
         return False
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Asyncio's; the library has to know it too."""
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002
+        """Asyncio's; the library learns it where the transaction is left, by a connection that is closed."""
         self._fail(self._lost())
-        self._library.connection_lost(exc)
 
     def _take(self, line: bytes) -> None:
         if not (line[:3].isdigit() and line[3:4] in _AFTER_CODE) or self._error is not None:
@@ -124,7 +122,8 @@ class Conversation(asyncio.Protocol):
 
 @contextmanager
 def conversation(smtp: SMTP) -> Iterator[Conversation]:
-    """The connection's replies until the block is left, then the library's again; it is closed where any are left.
+    """The connection's replies until the block is left, then the library's again; it is closed where any are left, or
+    where it was lost.
 
     Raises:
         Unanswered: it is lost already.
@@ -132,7 +131,7 @@ def conversation(smtp: SMTP) -> Iterator[Conversation]:
     library, transport = smtp.protocol, smtp.transport
     if library is None or not isinstance(transport, asyncio.Transport) or transport.is_closing():
         raise Unanswered("the connection is lost")
-    talk = Conversation(library, transport)
+    talk = Conversation(transport)
     transport.set_protocol(talk)
     try:
         yield talk

@@ -161,8 +161,8 @@ def _is_writable(address: str) -> bool:
     if _PLAIN.fullmatch(address):  # as nearly all are, and asking takes a parser of everything that RFC 5322 allows
         return True
     try:
-        address.encode("utf-8")
-        return address.isprintable() and parse_address(address) == address
+        command(address, encoding="utf-8")  # a control character, or what no encoding holds
+        return parse_address(address) == address
     except ValueError:
         return False
 

@@ -266,7 +266,8 @@ async def test_a_mail_beyond_the_receivers_limit_is_not_sent_at_all(receiver: Re
 
 
 @pytest.mark.parametrize(
-    "address", ["bob\r\nRSET@x.example", "bob> SIZE=1 <x@y.example", "a b@x.example", "\udce9@x.example"]
+    "address",
+    ["bob\r\nRSET@x.example", "bob> SIZE=1 <x@y.example", "a b@x.example", "\udce9@x.example", '"a\\\rb"@x.example'],
 )
 async def test_an_address_that_would_break_the_dialogue_is_refused(receiver: Receiver, address: str) -> None:
     """SMTP command injection by an address (RFC 5321 4.1.2)."""

@@ -274,3 +274,24 @@ async def test_the_library_has_the_connection_back_and_knows_that_it_was_lost() 
         assert isinstance(await stage.handle(work(History([]))), Sent)
 
     assert there.connections == 2
+
+
+@pytest.mark.parametrize("more", [b"250 2.0.0 and once more\r\n", b"250-", b"x"])
+async def test_a_connection_with_words_left_on_it_is_not_used_again(more: bytes) -> None:
+    """They would answer the next mail's commands."""
+
+    async def script(talk: Talk) -> None:
+        await talk.hear()
+        for _ in GROUP[1:]:
+            await talk.hear()
+        talk.say(AGREED)
+        await talk.hear_content()
+        talk.say(b"250 kept\r\n" + more)
+        assert await talk.hear() == b""
+
+    async with receiver(script) as there:
+        stage = delivery(there.port)
+        for _ in range(2):
+            assert isinstance(await stage.handle(work(History([]))), Sent)
+
+    assert there.connections == 2

@@ -58,6 +58,13 @@ def test_it_is_taken_off_whoever_wrote_it(forged: bytes, above: bytes) -> None:
     assert without_envelope(above + forged + MAIL) == above + MAIL
 
 
+def test_one_below_ours_is_taken_off_with_it() -> None:
+    """Whoever stores mail without the intake could leave one there."""
+    field = envelope_field(SmtpEnvelope("a@b.example"), {})
+
+    assert without_envelope(field + b"Subject: y\r\nCLARION-ENVELOPE: x\r\n" + MAIL) == b"Subject: y\r\n" + MAIL
+
+
 def test_what_only_speaks_of_it_stays() -> None:
     """A mail about this program is a mail."""
     mail = b"Clarion-Envelopes: 7\r\nSubject: Clarion-Envelope: x\r\n\r\nClarion-Envelope: x\r\n"
